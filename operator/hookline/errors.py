@@ -1,0 +1,118 @@
+"""Every error that Hookline raises on purpose. The class says what the caller may do.
+
+HooklineError
+├── SettingsError            crash at start: the administrator must change a setting
+├── SpecError                tell the user: the subscription's spec can't be used as it is (never retried by itself)
+│   └── ExpressionError      … a CEL expression does not compile; carries the position
+├── NotReadyError            tell the user and try again: something the subscription refers to is absent
+├── RenderError              drop this one event, count it under ``reason``
+├── DestinationRefused       don't connect: the address policy forbids the destination (retried on the long schedule)
+├── ApiError                 a Kubernetes API request failed; ``status`` is the HTTP code (0: no answer)
+│   ├── ResourceGone         410: the resourceVersion is too old; list again
+│   ├── NotServed            404 on a collection: the resource is not (or no longer) served
+│   ├── Forbidden            401 or 403: the operator lacks the right
+│   └── Conflict             409: somebody else wrote first; read again
+├── StoreError               the outbox can't be read or written: stop acknowledging, try again
+│   └── StoreVersionError    crash at start: the file was written by a newer Hookline
+└── VerificationError        receiver's side: don't trust this request
+    ├── MissingHeader
+    ├── TimestampOutOfTolerance
+    └── SignatureMismatch
+
+No message holds a secret, a full URL, an IP address or a response body.
+"""
+
+from __future__ import annotations
+
+
+class HooklineError(Exception):
+    """The root of the tree: catch it to catch everything that Hookline raises on purpose."""
+
+
+class SettingsError(HooklineError):
+    """A setting is missing or malformed; the message names it and says what to write."""
+
+
+class SpecError(HooklineError):
+    """The spec can't be used. ``reason`` is a condition reason, ``field`` a path such as ``spec.filter``."""
+
+    def __init__(self, reason: str, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.reason = reason
+        self.field = field
+        self.message = message
+
+
+class ExpressionError(SpecError):
+    """A CEL expression does not compile; the message carries line and column."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__("InvalidExpression", field, message)
+
+
+class NotReadyError(HooklineError):
+    """Something referred to is absent or unusable; ``reason`` is a condition reason. It may heal by itself."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RenderError(HooklineError):
+    """This event can't become a message; ``reason`` is a snake_case value of the drop counter."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class DestinationRefused(HooklineError):
+    """The address policy forbids the destination. The text is the same whether the target exists or not."""
+
+
+class ApiError(HooklineError):
+    """A Kubernetes API request failed. ``status`` is the HTTP code, 0 when there was no answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}" if status else message)
+        self.status = status
+
+
+class ResourceGone(ApiError):
+    """410 Gone, as a response or inside a watch: list again."""
+
+
+class NotServed(ApiError):
+    """404: the object is absent, or the collection is not served."""
+
+
+class Forbidden(ApiError):
+    """401 or 403: the operator's own identity may not do this."""
+
+
+class Conflict(ApiError):
+    """409: the object exists already, or somebody else wrote first."""
+
+
+class StoreError(HooklineError):
+    """The outbox can't be read or written now. Nothing of the failed call was kept; it may be tried again."""
+
+
+class StoreVersionError(StoreError):
+    """The outbox was written by a newer version; running on would lose what only that version understands."""
+
+
+class VerificationError(HooklineError):
+    """A received request must not be trusted. Never carries the expected signature."""
+
+
+class MissingHeader(VerificationError):
+    """A ``webhook-*`` header is absent or malformed."""
+
+
+class TimestampOutOfTolerance(VerificationError):
+    """The timestamp is too old or too far in the future: a replay, or a clock that is wrong."""
+
+
+class SignatureMismatch(VerificationError):
+    """No signature of a known scheme matches any of the keys."""

@@ -1,0 +1,85 @@
+"""What an outbox is: the Protocol that every backend keeps, checked by the conformance suite in ``tests/conformance``.
+
+A message's states: pending -> delivered | dead. A claim is not a state: it ends with ``record`` or ``release``, or with
+the process. Every method raises ``StoreError`` when the backend can't do it; then nothing of that call was kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from hookline.model import Attempt, Claimed, Counts, Seen, WatchCommit
+
+
+class Store(Protocol):
+    """The durable queue of messages, the watches' checkpoints and the last-seen index."""
+
+    async def open(self) -> None:
+        """Open or create the store and bring its schema up to date. Raises StoreVersionError on a newer schema."""
+
+    async def close(self) -> None:
+        """Finish what was begun and close; later calls raise StoreError."""
+
+    async def commit(self, commit: WatchCommit) -> int:
+        """Make one step of a watch durable, all or nothing, before anything of it may be sent.
+
+        A message whose (subscription, id) is stored already is skipped. Returns how many were new.
+        """
+
+    async def checkpoint(self, scope_key: str) -> str | None:
+        """The resourceVersion that the last ``commit`` of this scope carried, or None."""
+
+    async def seen(self, scope_key: str, uids: Sequence[str]) -> Mapping[str, Seen]:
+        """The last-seen entries of these objects, by uid; absent ones are left out."""
+
+    async def seen_uids(self, scope_key: str) -> frozenset[str]:
+        """The uids of all objects in the last-seen index of this scope."""
+
+    async def attach(self, subscription: str, scope_key: str, since: str) -> str:
+        """Note that a subscription listens to a scope from resourceVersion ``since`` on.
+
+        The first note stays. Returns the one that is in force.
+        """
+
+    async def attachments(self) -> Mapping[tuple[str, str], str]:
+        """All notes of ``attach``: (subscription, scope key) -> since."""
+
+    async def detach(self, subscription: str, scope_key: str) -> None:
+        """Remove one note of ``attach``."""
+
+    async def forget_scope(self, scope_key: str) -> None:
+        """Drop checkpoint and last-seen index of a scope that nobody listens to any more."""
+
+    async def forget_subscription(self, subscription: str) -> None:
+        """Drop messages, attachments and counters of a subscription that is gone."""
+
+    async def subscriptions(self) -> frozenset[str]:
+        """The uids of all subscriptions that left anything here."""
+
+    async def sequences(self) -> Mapping[str, int]:
+        """The highest sequence number ever committed, by subscription, delivered and pruned messages included."""
+
+    async def claim(self, wanted: Mapping[str, int], now: float) -> Sequence[Claimed]:
+        """Hand out due messages, at most ``wanted[subscription]`` of each, in order of due time and then age.
+
+        No message is handed out twice until it is recorded or released.
+        """
+
+    async def release(self, rows: Sequence[int]) -> None:
+        """Give claimed messages back untried; they are due as before."""
+
+    async def record(self, attempts: Sequence[Attempt]) -> None:
+        """Store the verdicts of attempts, all or nothing: delivered, due again at ``retry_at``, or dead."""
+
+    async def next_due(self) -> Mapping[str, float]:
+        """For each subscription with unclaimed pending messages, when the earliest is due."""
+
+    async def counts(self) -> Mapping[str, Counts]:
+        """Messages by state for each subscription."""
+
+    async def prune(self, delivered_before: float, dead_before: float, limit: int) -> int:
+        """Delete at most ``limit`` messages finished before these times. Returns how many went."""
+
+    async def size(self) -> int:
+        """Bytes that the store takes on its volume (the log included)."""
