@@ -3,8 +3,10 @@
 HooklineError
 ├── SettingsError            crash at start: the administrator must change a setting
 ├── SpecError                tell the user: the subscription's spec can't be used as it is (never retried by itself)
-│   └── ExpressionError      … a CEL expression does not compile; carries the position
+│   ├── ExpressionError      … a CEL expression does not compile; carries the position
+│   └── InvalidSpec          … all that is wrong with a spec; ``errors`` has each
 ├── NotReadyError            tell the user and try again: something the subscription refers to is absent
+├── EvaluationError          no match for this one object: an expression failed on it; count it, tell the user once
 ├── RenderError              drop this one event, count it under ``reason``
 ├── DestinationRefused       don't connect: the address policy forbids the destination (retried on the long schedule)
 ├── ApiError                 a Kubernetes API request failed; ``status`` is the HTTP code (0: no answer)
@@ -23,6 +25,8 @@ No message holds a secret, a full URL, an IP address or a response body.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class HooklineError(Exception):
@@ -50,12 +54,26 @@ class ExpressionError(SpecError):
         super().__init__("InvalidExpression", field, message)
 
 
+class InvalidSpec(SpecError):
+    """Everything that is wrong with a spec at once: ``errors`` holds at least one SpecError, the first one leads."""
+
+    def __init__(self, errors: Sequence[SpecError]) -> None:
+        first = errors[0]
+        more = "".join(f"; {error}" for error in errors[1:])
+        super().__init__(first.reason, first.field, first.message + more)
+        self.errors = tuple(errors)
+
+
 class NotReadyError(HooklineError):
     """Something referred to is absent or unusable; ``reason`` is a condition reason. It may heal by itself."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class EvaluationError(HooklineError):
+    """A compiled expression failed on one object (a missing key, a wrong type, too much work)."""
 
 
 class RenderError(HooklineError):

@@ -318,6 +318,24 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What the controller found out about one generation of a subscription's spec.
+
+    ``accepted`` and ``reason``/``message`` speak of the spec; ``blocked`` is the reason why an accepted one is not
+    ready (a Secret is missing, it is suspended), empty when nothing stands in the way. ``endpoint`` is scheme and host.
+    """
+
+    generation: int
+    accepted: bool
+    reason: str
+    message: str
+    blocked: str = ""
+    endpoint: str = ""
+    signing_secret: str = ""
+    public_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WatchCommit:
     """What one step of an informer makes durable, all in one transaction.
 

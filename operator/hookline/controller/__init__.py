@@ -1,0 +1,8 @@
+"""The controller: keeps what Hookline does equal to what people declared. Thin, level-based, and only for our own kind.
+
+In: ``WebhookSubscription`` objects, through kopf and a periodic list. Out: ``Applier`` calls (watch this, send there,
+report that), which ``hookline.app`` passes on to watch, match, render, deliver and status.
+
+``listener`` runs kopf in a thread of its own, ``reconciler`` decides, ``secrets`` reads and makes Secrets, ``target``
+puts the destination together.
+"""

@@ -1,0 +1,94 @@
+"""kopf, for our own kind only, in its own thread and event loop, started again whenever it ends.
+
+kopf takes over signals, cancels foreign tasks of its loop, and ends on errors of a single stream; here none of that
+reaches the dispatcher. The one handler writes nothing (no annotation, no finalizer) and hands the object over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import kopf
+
+from hookline import reasons
+
+Connection = Callable[[], kopf.ConnectionInfo]
+OnObject = Callable[[str | None, Mapping[str, Any]], None]
+
+log = logging.getLogger(__name__)
+RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+class Listener:
+    """Tells ``on_object``, in the loop of ``start``, of each event: its type (None: first listing) and the object."""
+
+    def __init__(self, connection: Connection, namespaces: Sequence[str], on_object: OnObject) -> None:
+        self._connection = connection
+        self._namespaces = list(namespaces)
+        self._on_object = on_object
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Start the thread. Must be called in a running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End kopf and wait for its thread."""
+        self._stop.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, 10)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                asyncio.run(self._operate())
+            except Exception as error:  # noqa: BLE001 (whatever ends kopf must not end the operator)
+                log.warning("kopf ended with %s: it is started again", type(error).__name__)
+            if self._stop.wait(RESTART_SECONDS[min(self.restarts, len(RESTART_SECONDS) - 1)]):
+                return
+            self.restarts += 1
+
+    async def _operate(self) -> None:
+        await kopf.operator(
+            registry=self._registry(),
+            settings=_settings(),
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            standalone=True,
+            stop_flag=self._stop,
+        )
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry)
+        def login(**_: Any) -> kopf.ConnectionInfo:
+            return self._connection()
+
+        @kopf.on.event(reasons.GROUP, reasons.VERSION, reasons.PLURAL, registry=registry)
+        def observe(event: Mapping[str, Any], **_: Any) -> None:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._on_object, event.get("type"), dict(event["object"]))
+
+        return registry
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.networking.error_backoffs = (1, 2, 5, 10, 20, 30, 30, 30)
+    return settings

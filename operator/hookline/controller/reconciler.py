@@ -1,0 +1,233 @@
+"""Level-based reconciliation: whatever happened, look at the object as it is now and make the rest equal to it.
+
+A key waits in the queue once, however often it was named. Nothing here writes to a subscription but the status room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from hookline import expressions, paths, reasons
+from hookline.controller.secrets import Api, Name, Secrets, signing_secret_name
+from hookline.controller.target import CheckUrl, prepare
+from hookline.errors import ApiError, HooklineError, NotServed, SpecError
+from hookline.model import Finding, Object, Resource, Subscription, Target
+
+log = logging.getLogger(__name__)
+PAGE = 500
+WORKERS = 4
+
+
+class Applier(Protocol):
+    """What the controller decides is carried out behind this; ``hookline.app`` implements it."""
+
+    async def activate(self, subscription: Subscription, resources: Sequence[Resource]) -> None:
+        """Watch, match and render from now on as this spec says; ``resources`` are those of the sources, in order."""
+
+    def send_to(self, uid: str, target: Target | None) -> None:
+        """Send the subscription's messages there; None: keep them until there is a target."""
+
+    def report(self, obj: Object, finding: Finding) -> None:
+        """Show what was found in the object's status."""
+
+    async def forget(self, uid: str) -> None:
+        """Drop everything that a deleted subscription left."""
+
+    async def sweep(self, existing: frozenset[str]) -> None:
+        """Drop what subscriptions left that were deleted while nobody looked."""
+
+
+class Reconciler:
+    """Keeps the applier's state equal to the declared one.
+
+    ``parse`` is the api room's, ``resolve`` finds the served resource of an apiVersion and kind (raises NotServed),
+    ``check_url`` is the address guard's.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        applier: Applier,
+        parse: Callable[[Object], Subscription],
+        resolve: Callable[[str, str], Awaitable[Resource]],
+        check_url: CheckUrl,
+        namespaces: Sequence[str] = (),
+    ) -> None:
+        self._api = api
+        self._applier = applier
+        self._parse = parse
+        self._resolve = resolve
+        self._check_url = check_url
+        self._namespaces = tuple(namespaces)
+        self._objects: dict[str, Object] = {}
+        self._gone: set[str] = set()
+        self._users: dict[Name, set[str]] = {}  # Secret -> subscriptions that refer to it
+        self._unresolved: set[str] = set()
+        self._waiting: dict[str, None] = {}
+        self._busy: set[str] = set()
+        self._wake = asyncio.Event()
+        self.secrets = Secrets(api, self._secrets_changed)
+
+    def observe(self, kind: str | None, obj: Object) -> None:
+        """Take in one event of our own kind."""
+        uid = obj["metadata"]["uid"]
+        if kind == "DELETED":
+            self._lost(uid)
+        elif uid not in self._gone:
+            before = self._objects.get(uid)
+            self._objects[uid] = obj
+            if before is None or before["metadata"].get("generation") != obj["metadata"].get("generation"):
+                self.enqueue(uid)
+
+    def enqueue(self, uid: str) -> None:
+        """Look at this subscription soon."""
+        self._waiting[uid] = None
+        self._wake.set()
+
+    def enqueue_unresolved(self) -> None:
+        """Look again at the subscriptions whose resource was not served or whose look failed."""
+        for uid in self._unresolved & self._objects.keys():
+            self.enqueue(uid)
+
+    async def resync(self, *, sweep: bool) -> None:
+        """List our kind: take in what events missed, forget what vanished. Raises ApiError.
+
+        With ``sweep``, also drop what the store holds of subscriptions that no longer exist.
+        """
+        listed = [obj async for obj in self._list()]
+        existing = frozenset(obj["metadata"]["uid"] for obj in listed)
+        for uid in self._objects.keys() - existing:
+            self._lost(uid)
+        for obj in listed:
+            self.observe(None, obj)
+        if sweep:
+            await self._applier.sweep(existing)
+
+    async def drain(self) -> None:
+        """Reconcile everything that waits, then return."""
+        await asyncio.gather(*(self._work(forever=False) for _ in range(WORKERS)))
+
+    async def run(self) -> None:
+        """Reconcile for ever."""
+        await asyncio.gather(*(self._work(forever=True) for _ in range(WORKERS)))
+
+    async def _work(self, *, forever: bool) -> None:
+        while True:
+            uid = next((uid for uid in self._waiting if uid not in self._busy), None)
+            if uid is None:
+                if not forever:
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            del self._waiting[uid]
+            self._busy.add(uid)
+            try:
+                await self._reconcile(uid)
+            except HooklineError as error:
+                self._failed(uid, error)
+            except Exception:  # one poison object must not end the controller
+                self._unresolved.add(uid)
+                log.exception("reconciling failed unexpectedly", extra={"uid": uid})
+            finally:
+                self._busy.discard(uid)
+                self._wake.set()
+
+    def _failed(self, uid: str, error: HooklineError) -> None:
+        self._unresolved.add(uid)
+        log.warning("reconciling failed, it will be tried again: %s", error, extra={"uid": uid})
+        obj = self._objects.get(uid)
+        if obj is not None:
+            generation = obj["metadata"].get("generation", 0)
+            reason = reasons.API_FAILING if isinstance(error, ApiError) else reasons.STORE_FAILING
+            self._applier.report(obj, Finding(generation, True, reasons.VALID, str(error), blocked=reason))
+
+    async def _reconcile(self, uid: str) -> None:
+        obj = self._objects.get(uid)
+        if obj is None:
+            self._release_secrets(uid)
+            await self._applier.forget(uid)
+            self._gone.discard(uid)
+            return
+        self._unresolved.discard(uid)
+        try:
+            subscription = self._parse(obj)
+            _compile(subscription)
+            resources = [await self._served(source.api_version, source.kind) for source in subscription.sources]
+            self._use_secrets(subscription)
+            prepared = await prepare(subscription, self.secrets, self._check_url)
+        except SpecError as error:
+            if error.reason in reasons.TRANSIENT:
+                self._unresolved.add(uid)
+            generation = obj["metadata"].get("generation", 0)
+            self._applier.report(obj, Finding(generation, False, error.reason, str(error)))
+            return
+        await self._applier.activate(subscription, resources)
+        self._applier.send_to(uid, prepared.target)
+        self._applier.report(obj, prepared.finding)
+
+    async def _served(self, api_version: str, kind: str) -> Resource:
+        if (api_version, kind) == ("v1", "Secret"):
+            raise SpecError(reasons.KIND_REFUSED, "spec.sources", "kind Secret can't be watched: choose another kind")
+        try:
+            return await self._resolve(api_version, kind)
+        except NotServed:
+            message = f"{api_version}/{kind} is not served by this cluster: correct it, or install its CRD"
+            raise SpecError(reasons.RESOURCE_NOT_SERVED, "spec.sources", message) from None
+
+    async def _list(self) -> Any:
+        base = f"/apis/{reasons.GROUP}/{reasons.VERSION}"
+        for scope in [f"/namespaces/{name}" for name in self._namespaces] or [""]:
+            more = ""
+            while True:
+                params = {"limit": str(PAGE), **({"continue": more} if more else {})}
+                page = await self._api.request("GET", f"{base}{scope}/{reasons.PLURAL}", params=params)
+                for item in page["items"]:
+                    yield item
+                more = page["metadata"].get("continue", "")
+                if not more:
+                    break
+
+    def _lost(self, uid: str) -> None:
+        self._objects.pop(uid, None)
+        self._gone.add(uid)
+        self.enqueue(uid)
+
+    def _use_secrets(self, subscription: Subscription) -> None:
+        self._release_secrets(subscription.uid)
+        for name in _secret_names(subscription):
+            self._users.setdefault((subscription.namespace, name), set()).add(subscription.uid)
+
+    def _release_secrets(self, uid: str) -> None:
+        for users in self._users.values():
+            users.discard(uid)
+        unused = [name for name, users in self._users.items() if not users]
+        for name in unused:
+            del self._users[name]
+        self.secrets.forget(unused)
+
+    def _secrets_changed(self, names: Iterable[Name]) -> None:
+        for name in names:
+            for uid in self._users.get(name, ()):
+                self.enqueue(uid)
+
+
+def _compile(subscription: Subscription) -> None:
+    """Refuse paths and expressions that can't be read. Raises SpecError with the position."""
+    for text in subscription.changed:
+        paths.parse(text, "spec.filter.changed")
+    for text in subscription.payload.exclude:
+        paths.parse(text, "spec.payload.exclude")
+    if subscription.expression:
+        expressions.compile_filter(subscription.expression, "spec.filter.expression")
+    if subscription.payload.transform:
+        expressions.compile_value(subscription.payload.transform, "spec.payload.transform")
+
+
+def _secret_names(subscription: Subscription) -> Iterable[str]:
+    yield subscription.signing_secret or signing_secret_name(subscription.name)
+    refs = [header.ref for header in subscription.headers] + [subscription.url_ref]
+    yield from (ref.name for ref in refs if ref is not None)

@@ -1,0 +1,94 @@
+"""Put a destination together: URL and headers with their Secrets resolved, the signing keys, the endpoint to show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hookline import reasons
+from hookline.controller.secrets import Secrets
+from hookline.errors import DestinationRefused, NotReadyError, SpecError
+from hookline.model import Finding, Subscription, Target
+
+CheckUrl = Callable[[str], str]
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A target and what the status says of it. Without a URL or keys there is no target, only the finding."""
+
+    target: Target | None
+    finding: Finding
+
+
+async def prepare(subscription: Subscription, secrets: Secrets, check_url: CheckUrl) -> Prepared:
+    """Resolve everything that sending needs.
+
+    ``check_url`` is the address guard's test of a URL; it returns scheme and host. Raises SpecError when the spec
+    itself names a destination that is refused; what a Secret lacks or holds wrongly is a finding.
+    """
+    endpoint = ""
+    name = subscription.signing_secret
+    public: tuple[str, ...] = ()
+    try:
+        if subscription.url is not None:
+            try:
+                endpoint = check_url(subscription.url)
+            except DestinationRefused as error:
+                raise SpecError(reasons.DESTINATION_REFUSED, "spec.destination.url", str(error)) from None
+        url, endpoint = await _url(subscription, secrets, check_url, endpoint)
+        name, keys, public = await secrets.signing_keys(subscription)
+        headers = await _headers(subscription, secrets)
+    except NotReadyError as error:
+        return Prepared(None, _finding(subscription, error.reason, str(error), endpoint, name, public))
+    target = Target(
+        subscription=subscription.uid,
+        namespace=subscription.namespace,
+        name=subscription.name,
+        url=url,
+        headers=headers,
+        keys=keys,
+        schemes=subscription.schemes,
+        timeout=subscription.timeout,
+        retry=subscription.retry,
+        max_in_flight=subscription.max_in_flight,
+        paused=subscription.suspend,
+    )
+    blocked = reasons.SUSPENDED if subscription.suspend else ""
+    message = (
+        "`spec.suspend` is true: events are recorded and not sent" if subscription.suspend else "the spec is valid"
+    )
+    return Prepared(target, _finding(subscription, blocked, message, endpoint, name, public))
+
+
+def _finding(
+    subscription: Subscription, blocked: str, message: str, endpoint: str, secret: str, public: tuple[str, ...]
+) -> Finding:
+    return Finding(subscription.generation, True, reasons.VALID, message, blocked, endpoint, secret, public)
+
+
+async def _url(subscription: Subscription, secrets: Secrets, check_url: CheckUrl, endpoint: str) -> tuple[str, str]:
+    if subscription.url is not None:
+        return subscription.url, endpoint
+    assert subscription.url_ref is not None  # noqa: S101 (the parser lets exactly one of the two through)
+    url = await secrets.value(subscription.namespace, subscription.url_ref)
+    try:
+        return url, check_url(url)
+    except DestinationRefused as error:
+        where = f"the URL in Secret {subscription.url_ref.name!r}, key {subscription.url_ref.key!r}"
+        raise NotReadyError(reasons.DESTINATION_REFUSED, f"{where}: {error}") from None
+
+
+async def _headers(subscription: Subscription, secrets: Secrets) -> tuple[tuple[str, str], ...]:
+    headers = []
+    for header in subscription.headers:
+        value = header.value
+        if header.ref is not None:
+            value = await secrets.value(subscription.namespace, header.ref)
+            if not _HEADER_VALUE.fullmatch(value):
+                where = f"Secret {header.ref.name!r}, key {header.ref.key!r}"
+                raise NotReadyError(reasons.SECRET_INVALID, f"{where}: must be printable ASCII to be a header's value")
+        headers.append((header.name, value or ""))
+    return tuple(headers)

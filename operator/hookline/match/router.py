@@ -1,0 +1,93 @@
+"""All rules by scope, and the one question of the pipeline: whom does this change concern?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+
+from hookline.errors import EvaluationError
+from hookline.expressions import Bindings
+from hookline.match.rule import NamespaceLabels, Rule
+from hookline.model import Change
+
+OnFailure = Callable[[str, EvaluationError], None]
+
+
+class Router:
+    """Rules, found by the scope of the informer and, where a source names objects, by name.
+
+    ``namespace_labels`` gives the labels of a namespace or None; ``on_failure`` is told the subscription and the error
+    when an expression fails on an object, which counts as no match.
+    """
+
+    def __init__(self, namespace_labels: NamespaceLabels, on_failure: OnFailure) -> None:
+        self._namespace_labels = namespace_labels
+        self._on_failure = on_failure
+        self._rules: dict[str, dict[str, list[Rule]]] = {}  # subscription -> scope key -> rules
+        self._by_scope: dict[str, _Index] = defaultdict(_Index)
+
+    def put(self, subscription: str, scope_key: str, rules: Iterable[Rule]) -> None:
+        """Replace the rules of a subscription for one scope; none to remove them."""
+        mine = self._rules.setdefault(subscription, {})
+        for rule in mine.pop(scope_key, ()):
+            self._by_scope[scope_key].remove(rule)
+        added = list(rules)
+        if added:
+            mine[scope_key] = added
+            for rule in added:
+                self._by_scope[scope_key].add(rule)
+
+    def scopes(self, subscription: str) -> frozenset[str]:
+        """The keys of the scopes for which a subscription has rules."""
+        return frozenset(self._rules.get(subscription, ()))
+
+    def remove(self, subscription: str) -> None:
+        """Forget a subscription."""
+        for scope_key in self.scopes(subscription):
+            self.put(subscription, scope_key, ())
+        self._rules.pop(subscription, None)
+
+    def match(self, change: Change, bindings: Bindings) -> list[str]:
+        """The uids of the subscriptions that want this change, each once, in the order in which they were put."""
+        matched: dict[str, None] = {}
+        for rule in self._by_scope[change.scope.key].candidates(change.object["metadata"]["name"]):
+            if rule.subscription in matched:
+                continue
+            try:
+                if rule.passes(change, bindings, self._namespace_labels):
+                    matched[rule.subscription] = None
+            except EvaluationError as error:
+                self._on_failure(rule.subscription, error)
+        return list(matched)
+
+
+class _Index:
+    """The rules of one scope: those for any object, and those for objects of one name."""
+
+    __slots__ = ("_any", "_named")
+
+    def __init__(self) -> None:
+        self._any: dict[int, Rule] = {}
+        self._named: dict[str, dict[int, Rule]] = defaultdict(dict)
+
+    def _places(self, rule: Rule) -> Iterator[dict[int, Rule]]:
+        if not rule.source.names:
+            yield self._any
+        for name in rule.source.names:
+            yield self._named[name]
+
+    def add(self, rule: Rule) -> None:
+        for place in self._places(rule):
+            place[id(rule)] = rule
+
+    def remove(self, rule: Rule) -> None:
+        for place in self._places(rule):
+            place.pop(id(rule), None)
+        for name in rule.source.names:
+            if not self._named[name]:
+                del self._named[name]
+
+    def candidates(self, name: str) -> Iterator[Rule]:
+        yield from self._any.values()
+        if name in self._named:
+            yield from self._named[name].values()

@@ -1,0 +1,151 @@
+"""The metrics, in an own registry, named as Prometheus wants it, with bounded labels and known series from the start.
+
+https://prometheus.io/docs/practices/naming/ No label holds a name, a URL, a uid or a raw code.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+from hookline import __version__
+from hookline.model import Attempt, Counts, Operation, Outcome
+
+DROP_REASONS = (
+    "expression_failed",
+    "transform_failed",
+    "not_encodable",
+    "too_large",
+    "not_decodable",
+    "internal_error",
+)
+ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0)
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)
+
+
+class Metrics:
+    """All metrics of one process. Every method records a fact; ``render`` gives the exposition."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        Info("hookline_build", "Version of Hookline and of Python.", registry=registry).info(
+            {"version": __version__, "python": platform.python_version()}
+        )
+        self._received = Counter(
+            "hookline_changes_received", "Changes of watched objects.", ["operation"], registry=registry
+        )
+        self._matched = Counter("hookline_events_matched", "Changes that matched a subscription.", registry=registry)
+        self._dropped = Counter(
+            "hookline_events_dropped", "Events that were not stored, by reason.", ["reason"], registry=registry
+        )
+        self._outbox = Gauge(
+            "hookline_outbox_messages", "Messages in the outbox, by state.", ["state"], registry=registry
+        )
+        self._outbox_bytes = Gauge("hookline_outbox_bytes", "Size of the outbox on its volume.", registry=registry)
+        self._oldest = Gauge(
+            "hookline_outbox_oldest_due_timestamp_seconds",
+            "When the message that is due longest became due; 0 with none.",
+            registry=registry,
+        )
+        self._attempts = Counter(
+            "hookline_delivery_attempts", "HTTP attempts, by outcome.", ["outcome"], registry=registry
+        )
+        self._dead = Counter("hookline_messages_dead_lettered", "Messages given up.", registry=registry)
+        self._duration = Histogram(
+            "hookline_delivery_attempt_duration_seconds",
+            "Time of one attempt, DNS to the last byte.",
+            buckets=ATTEMPT_BUCKETS,
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "hookline_delivery_latency_seconds",
+            "From the change as received to its successful delivery.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self._in_flight = Gauge("hookline_delivery_attempts_in_flight", "Attempts under way.", registry=registry)
+        self._staleness = Gauge(
+            "hookline_watch_staleness_seconds", "Longest time since a watch was heard of.", registry=registry
+        )
+        self._watches = Gauge("hookline_watches", "Open watches.", registry=registry)
+        self._watch_failing = Gauge("hookline_watches_failing", "Watches that can't be opened.", registry=registry)
+        self._subscriptions = Gauge(
+            "hookline_subscriptions", "Subscriptions, by whether they are ready.", ["ready"], registry=registry
+        )
+        self._patches = Counter("hookline_status_patches", "Status patches written.", registry=registry)
+        self._patch_errors = Counter(
+            "hookline_status_patch_errors", "Status patches that failed, by class of code.", ["code"], registry=registry
+        )
+        self._kopf_restarts = Gauge("hookline_controller_restarts", "Restarts of the controller.", registry=registry)
+        for operation in Operation:
+            self._received.labels(operation.value)
+        for reason in DROP_REASONS:
+            self._dropped.labels(reason)
+        for outcome in Outcome:
+            self._attempts.labels(outcome.value)
+        for state in ("pending", "delivered", "dead"):
+            self._outbox.labels(state)
+        for code in ("0", "4xx", "5xx"):
+            self._patch_errors.labels(code)
+        for ready in ("true", "false"):
+            self._subscriptions.labels(ready)
+
+    def received(self, operation: Operation) -> None:
+        """A change came from a watch."""
+        self._received.labels(operation.value).inc()
+
+    def matched(self, count: int) -> None:
+        """A change matched so many subscriptions."""
+        if count:
+            self._matched.inc(count)
+
+    def dropped(self, reason: str) -> None:
+        """An event was not stored; ``reason`` is of DROP_REASONS."""
+        self._dropped.labels(reason).inc()
+
+    def attempt(self, attempt: Attempt) -> None:
+        """One attempt ended."""
+        self._attempts.labels(attempt.verdict.outcome.value).inc()
+        self._duration.observe(attempt.duration)
+        if attempt.verdict.outcome is Outcome.DELIVERED:
+            finished = attempt.started + attempt.duration
+            self._latency.observe(max(0.0, finished - attempt.claimed.message.observed))
+        elif attempt.verdict.outcome is Outcome.DEAD:
+            self._dead.inc()
+
+    def status_patch_failed(self, code: int) -> None:
+        """A status patch failed with this HTTP code; 0: no answer."""
+        self._patch_errors.labels(f"{code // 100}xx" if code else "0").inc()
+
+    def status_patched(self, count: int) -> None:
+        """So many status patches were written since the last call."""
+        self._patches.inc(count)
+
+    def outbox(self, counts: Mapping[str, Counts], size: int, oldest_due: float | None) -> None:
+        """The state of the outbox."""
+        self._outbox.labels("pending").set(sum(item.pending for item in counts.values()))
+        self._outbox.labels("delivered").set(sum(item.delivered for item in counts.values()))
+        self._outbox.labels("dead").set(sum(item.dead for item in counts.values()))
+        self._outbox_bytes.set(size)
+        self._oldest.set(oldest_due or 0)
+
+    def gauges(self, *, in_flight: int, watches: int, failing: int, staleness: float, restarts: int) -> None:
+        """What is measured by looking rather than by counting."""
+        self._in_flight.set(in_flight)
+        self._watches.set(watches)
+        self._watch_failing.set(failing)
+        self._staleness.set(staleness)
+        self._kopf_restarts.set(restarts)
+
+    def subscriptions(self, ready: int, total: int) -> None:
+        """How many subscriptions there are and are ready."""
+        self._subscriptions.labels("true").set(ready)
+        self._subscriptions.labels("false").set(total - ready)
+
+    def render(self) -> bytes:
+        """The exposition in Prometheus' text format. Takes milliseconds: call it off the event loop."""
+        return generate_latest(self.registry)

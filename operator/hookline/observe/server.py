@@ -1,0 +1,62 @@
+"""``/metrics``, ``/healthz`` and ``/readyz``, for Prometheus and the kubelet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+Check = Callable[[], str]
+"""A check returns an empty string, or a sentence that says what is wrong."""
+
+
+class Server:
+    """A small HTTP server. ``refresh`` is awaited before each scrape, so that gauges are of this moment."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        render: Callable[[], bytes],
+        refresh: Callable[[], Awaitable[None]],
+        healthy: Check,
+        ready: Check,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._render = render
+        self._refresh = refresh
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/metrics", self._metrics),
+                web.get("/healthz", lambda _: _answer(healthy)),
+                web.get("/readyz", lambda _: _answer(ready)),
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self) -> int:
+        """Listen; returns the port. Raises OSError when the address is taken."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        await self._refresh()
+        body = await asyncio.to_thread(self._render)
+        return web.Response(body=body, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def _answer(check: Check) -> web.Response:
+    problem = check()
+    return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)

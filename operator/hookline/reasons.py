@@ -1,0 +1,52 @@
+"""Every condition type and reason, with the sentence that explains it. The words of the status, in one place.
+
+Conditions (all of them on every subscription from the first look on):
+
+- ``Accepted``: the spec can be used. False reasons: InvalidSpec, InvalidExpression, ResourceNotServed, KindRefused,
+  DestinationRefused.
+- ``Delivering``: the last attempt reached the endpoint. False: DeliveryFailing, EndpointGone. Unknown: NothingSentYet.
+- ``Ready``: changes are watched and messages are sent. False: what of the above or below stands in the way.
+- ``Reconciling`` and ``Stalled`` (kstatus): present only while True. Reconciling: it may heal by itself. Stalled:
+  somebody must change the spec.
+"""
+
+from __future__ import annotations
+
+READY = "Ready"
+ACCEPTED = "Accepted"
+DELIVERING = "Delivering"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+
+GROUP = "hookline.dev"
+VERSION = "v1alpha1"
+PLURAL = "webhooksubscriptions"
+KIND = "WebhookSubscription"
+
+# Accepted
+VALID = "Valid"
+INVALID_SPEC = "InvalidSpec"
+RESOURCE_NOT_SERVED = "ResourceNotServed"
+KIND_REFUSED = "KindRefused"
+DESTINATION_REFUSED = "DestinationRefused"
+
+# Ready
+WATCHING = "Watching"
+PENDING = "Pending"
+SUSPENDED = "Suspended"
+SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 (a reason, no secret)
+SECRET_INVALID = "SecretInvalid"  # noqa: S105
+WATCH_FAILING = "WatchFailing"
+STORE_FAILING = "StoreFailing"
+API_FAILING = "ApiFailing"
+ENDPOINT_GONE = "EndpointGone"
+
+# Delivering
+NOTHING_SENT_YET = "NothingSentYet"
+DELIVERED = "Delivered"
+DELIVERY_FAILING = "DeliveryFailing"
+
+# These heal without anybody touching the spec.
+TRANSIENT = frozenset(
+    {PENDING, RESOURCE_NOT_SERVED, SECRET_NOT_FOUND, SECRET_INVALID, WATCH_FAILING, STORE_FAILING, API_FAILING}
+)

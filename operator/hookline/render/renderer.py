@@ -1,0 +1,132 @@
+"""The envelope: CloudEvents (structured or binary), Standard Webhooks, or raw. One renderer per subscription. Pure.
+
+CloudEvents 1.0: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md and its HTTP binding;
+``sequence`` is the registered extension. Standard Webhooks: the body is ``{type, timestamp, data}``.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from hookline import paths
+from hookline.errors import EvaluationError, RenderError
+from hookline.expressions import Bindings, compile_value
+from hookline.model import Change, Format, Message, Subscription
+from hookline.render.content import describe
+from hookline.render.identity import webhook_id
+
+JSON = "application/json"
+CLOUD_EVENT = "application/cloudevents+json"
+
+
+class Renderer:
+    """Makes the messages of one subscription.
+
+    ``cluster`` is the first part of an event's source; ``limit`` the largest body in bytes.
+    Raises SpecError (ExpressionError with the position) when the transform or a path can't be read.
+    """
+
+    def __init__(self, subscription: Subscription, cluster: str, limit: int) -> None:
+        payload = subscription.payload
+        self._subscription = subscription.uid
+        self._payload = payload
+        self._names = subscription.changed
+        self._changed = tuple(paths.parse(text, "spec.filter.changed") for text in subscription.changed)
+        self._exclude = tuple(paths.parse(text, "spec.payload.exclude") for text in payload.exclude)
+        self._transform = compile_value(payload.transform, "spec.payload.transform") if payload.transform else None
+        self._prefix = f"/clusters/{cluster}" if cluster else ""
+        self._limit = limit
+
+    def render(self, change: Change, bindings: Bindings, sequence: int) -> Message:
+        """The message for a change that matched.
+
+        ``bindings`` are those of the change as it came; they are used when nothing is excluded. Raises RenderError
+        with the reason ``transform_failed``, ``not_encodable`` or ``too_large``.
+        """
+        change = self._trim(change)
+        kind = self._payload.type or _default_type(change)
+        data = self._data(change, bindings)
+        body, headers = self._envelope(change, kind, data, sequence)
+        if len(body) > self._limit:
+            raise RenderError("too_large", f"the body has {len(body)} bytes, the limit is {self._limit}")
+        return Message(
+            id=webhook_id(self._subscription, change),
+            subscription=self._subscription,
+            sequence=sequence,
+            object_uid=change.uid,
+            event_type=kind,
+            headers=headers,
+            body=body,
+            observed=change.observed,
+        )
+
+    def _trim(self, change: Change) -> Change:
+        if not self._exclude:
+            return change
+        old = None if change.old is None else paths.without(change.old, self._exclude)
+        return replace(change, object=paths.without(change.object, self._exclude), old=old)
+
+    def _data(self, change: Change, bindings: Bindings) -> Any:
+        if self._transform is None:
+            return describe(change, self._payload.content, self._changed, self._names)
+        try:
+            return (Bindings(change) if self._exclude else bindings).value(self._transform)
+        except EvaluationError as error:
+            raise RenderError("transform_failed", str(error)) from None
+
+    def _envelope(
+        self, change: Change, kind: str, data: Any, sequence: int
+    ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+        match self._payload.format:
+            case Format.CLOUD_EVENTS:
+                event = {**self._attributes(change, kind, sequence), "datacontenttype": JSON, "data": data}
+                return _encode(event), (("content-type", CLOUD_EVENT),)
+            case Format.CLOUD_EVENTS_BINARY:
+                attributes = self._attributes(change, kind, sequence).items()
+                headers = tuple((f"ce-{name}", _header_value(value)) for name, value in attributes)
+                return _encode(data), (("content-type", JSON), *headers)
+            case Format.STANDARD_WEBHOOKS:
+                event = {"type": kind, "timestamp": rfc3339(change.observed), "data": data}
+                return _encode(event), (("content-type", JSON),)
+            case Format.RAW:
+                return _encode(data), (("content-type", JSON),)
+
+    def _attributes(self, change: Change, kind: str, sequence: int) -> dict[str, str]:
+        metadata = change.object["metadata"]
+        return {
+            "specversion": "1.0",
+            "id": webhook_id(self._subscription, change),
+            "source": self._prefix + change.scope.resource.path(metadata.get("namespace", "")),
+            "type": kind,
+            "subject": metadata["name"],
+            "time": rfc3339(change.observed),
+            "sequence": str(sequence),
+        }
+
+
+def rfc3339(seconds: float) -> str:
+    """Unix seconds as ``2026-01-31T12:00:00.123Z``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _default_type(change: Change) -> str:
+    """``dev.hookline.<group>.<kind>.<operation>`` in lower case; a hyphen, not allowed in a type, becomes ``_``."""
+    group = change.scope.resource.group or "core"
+    return f"dev.hookline.{group}.{change.scope.resource.kind}.{change.operation.value}".lower().replace("-", "_")
+
+
+def _header_value(value: str) -> str:
+    """Percent-encode what the CloudEvents HTTP binding (3.1.3.2) does not let into a header as it is."""
+    return urllib.parse.quote(value, safe="!#$&'()*+,/:;<=>?@[\\]^_`{|}~")
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, RecursionError) as error:
+        raise RenderError("not_encodable", f"the payload can't be written as JSON: {str(error)[:200]}") from None

@@ -1,0 +1,135 @@
+"""Everything that an administrator can configure, parsed once, from flags and environment, and frozen.
+
+Each field is a flag of ``hookline run`` (``--data-dir``) and an environment variable (``HOOKLINE_DATA_DIR``).
+A flag wins. A list is a repeated flag in the singular (``--allow-host a``), or ``HOOKLINE_ALLOW_HOSTS=a,b``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hookline.errors import SettingsError
+
+PREFIX = "HOOKLINE_"
+
+
+def _setting(default: Any, text: str, *, least: float | None = None) -> Any:
+    """Declare one setting: its default, its help text, its lower bound."""
+    return field(default=default, metadata={"help": text, "least": least})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The administrator's choices. Construct with keywords in tests, with ``parse`` everywhere else."""
+
+    data_dir: Path = _setting(Path("data"), "directory of the outbox; must be on a durable local volume")
+    kubeconfig: str = _setting("", "kubeconfig file; empty: KUBECONFIG, then the pod's own service account")
+    namespaces: tuple[str, ...] = _setting((), "serve subscriptions of these namespaces only; empty: all")
+    cluster_name: str = _setting("", "name of this cluster, the first part of every event's source")
+    listen_host: str = _setting("0.0.0.0", "address of /metrics, /healthz and /readyz")  # noqa: S104 (inside a pod)
+    listen_port: int = _setting(8080, "port of /metrics, /healthz and /readyz; 0 takes a free one", least=0)
+    ca_bundle: str = _setting("", "PEM file with certificate authorities that receivers may use beside the system's")
+    allow_cidrs: tuple[str, ...] = _setting((), "address range that deliveries may reach though special")
+    allow_hosts: tuple[str, ...] = _setting((), "host that deliveries may reach whatever it resolves to")
+    allow_http_hosts: tuple[str, ...] = _setting((), "host that may be called by plain http")
+    refuse_cidrs: tuple[str, ...] = _setting((), "further range to refuse, e.g. the Service and Pod CIDRs")
+    max_body_bytes: int = _setting(2 * 1024 * 1024, "largest body; larger events are dropped and counted", least=1024)
+    delivered_retention_seconds: int = _setting(3600, "how long delivered messages are kept", least=0)
+    dead_retention_seconds: int = _setting(7 * 86400, "how long dead letters are kept", least=0)
+    secret_poll_seconds: float = _setting(10.0, "how often referenced Secrets are looked at", least=0.1)
+    resolve_retry_seconds: float = _setting(5.0, "how often an unserved kind is looked for again", least=0.1)
+    status_interval_seconds: float = _setting(2.0, "least time between two patches of one status", least=0.1)
+    shutdown_grace_seconds: float = _setting(20.0, "time that attempts in flight get at shutdown", least=0.0)
+    watch_idle_seconds: float = _setting(75.0, "a watch without any byte for so long is opened anew", least=1.0)
+    log_level: str = _setting("info", "debug, info, warning or error")
+    log_format: str = _setting("json", "json or text")
+
+    @classmethod
+    def parse(cls, argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+        """Read flags, then environment, then defaults. Raises SettingsError naming the setting and its right form."""
+        parser = argparse.ArgumentParser(prog="hookline run", description="Run the operator.", allow_abbrev=False)
+        for item in fields(cls):
+            text = f"{item.metadata['help']} (default: {_show(item.default)}; env: {_variable(item)})"
+            parser.add_argument(
+                f"--{_flag(item)}",
+                dest=item.name,
+                default=None,
+                action="append" if isinstance(item.default, tuple) else "store",
+                metavar=_flag(item).rpartition("-")[2].upper(),
+                help=text.replace("%", "%%"),
+            )
+        flags = vars(parser.parse_args(list(argv)))
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            raw = flags[item.name]
+            if raw is None:
+                raw = environ.get(_variable(item))
+            if raw is not None:
+                values[item.name] = _convert(item, raw)
+        settings = cls(**values)
+        settings.validate()
+        return settings
+
+    def validate(self) -> None:
+        """Check what types can't. Raises SettingsError."""
+        for name in ("allow_cidrs", "refuse_cidrs"):
+            for cidr in getattr(self, name):
+                try:
+                    ipaddress.ip_network(cidr)
+                except ValueError as error:
+                    raise SettingsError(
+                        f"{name}: {cidr!r} is no address range: {error}; write e.g. 10.0.0.0/8"
+                    ) from None
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise SettingsError(f"log_level: must be debug, info, warning or error, not {self.log_level!r}")
+        if self.log_format not in ("json", "text"):
+            raise SettingsError(f"log_format: must be json or text, not {self.log_format!r}")
+        if self.ca_bundle and not Path(self.ca_bundle).is_file():
+            raise SettingsError(f"ca_bundle: there is no file {self.ca_bundle!r}; write the path of a PEM file")
+
+
+def from_process(argv: Sequence[str]) -> Settings:
+    """The settings of this process: its flags and its environment."""
+    return Settings.parse(argv, os.environ)
+
+
+def _flag(item: Field[Any]) -> str:
+    name = item.name.replace("_", "-")
+    return name.removesuffix("s") if isinstance(item.default, tuple) else name
+
+
+def _variable(item: Field[Any]) -> str:
+    return PREFIX + item.name.upper()
+
+
+def _show(default: Any) -> str:
+    if isinstance(default, tuple):
+        return "none" if not default else ",".join(default)
+    return str(default) or "none"
+
+
+def _convert(item: Field[Any], raw: str | list[str]) -> Any:
+    default = item.default
+    if isinstance(default, tuple):
+        parts = raw.split(",") if isinstance(raw, str) else raw
+        return tuple(part.strip() for part in parts if part.strip())
+    text = raw if isinstance(raw, str) else raw[-1]
+    if isinstance(default, Path):
+        return Path(text)
+    if isinstance(default, (int, float)):
+        try:
+            number = type(default)(text)
+        except ValueError:
+            kind = "a whole number" if isinstance(default, int) else "a number"
+            raise SettingsError(f"{_flag(item)}: must be {kind}, not {text!r}") from None
+        least = item.metadata["least"]
+        if least is not None and number < least:
+            raise SettingsError(f"{_flag(item)}: must be at least {least}, not {text}")
+        return number
+    return text

@@ -1,0 +1,7 @@
+"""Room 7, status: facts become the status of the object, written sparingly.
+
+In: findings of the controller, attempts of the deliver room, drops, watches, counts of the outbox. Out: merge patches
+of ``/status``, at most one per subscription and interval, none without a change.
+
+``facts`` collects, ``conditions`` merges, ``report`` turns facts into a status (pure), ``writer`` patches.
+"""

@@ -1,0 +1,56 @@
+"""What is known of one subscription, collected from all rooms until the next patch. Plain data, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hookline import reasons
+from hookline.model import Counts, Finding, Object
+
+
+@dataclass(slots=True)
+class Facts:
+    """Everything that the status of one subscription is made of.
+
+    ``status`` is the status as last read or written. ``watching`` maps a scope's key to resource, namespace and the
+    time since when; ``problems`` maps a scope's key to what is wrong with its watch.
+    """
+
+    namespace: str
+    name: str
+    status: dict[str, Any]
+    finding: Finding
+    watching: dict[str, tuple[str, str, float]] = field(default_factory=dict)
+    wanted: frozenset[str] = frozenset()
+    problems: dict[str, str] = field(default_factory=dict)
+    counts: Counts = field(default_factory=Counts)
+    last_delivery: dict[str, Any] | None = None
+    last_failure: dict[str, Any] | None = None
+    failing: bool | None = None
+    gone: bool = False
+    dropped: int = 0
+    last_drop: dict[str, Any] | None = None
+    skew: int | None = None
+
+    @classmethod
+    def of(cls, obj: Object, finding: Finding) -> Facts:
+        """Begin with what the object's status says, so that a restart forgets nothing that it told before."""
+        metadata, status = obj["metadata"], dict(obj.get("status") or {})
+        conditions = {item.get("type"): item for item in status.get("conditions") or ()}
+        delivering = conditions.get(reasons.DELIVERING, {}).get("status")
+        ready = conditions.get(reasons.READY, {})
+        same = ready.get("observedGeneration") == finding.generation
+        return cls(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            status=status,
+            finding=finding,
+            last_delivery=status.get("lastDelivery"),
+            last_failure=status.get("lastFailure"),
+            failing={"True": False, "False": True}.get(delivering),
+            gone=same and ready.get("reason") == reasons.ENDPOINT_GONE,
+            dropped=status.get("dropped") or 0,
+            last_drop=status.get("lastDrop"),
+            skew=status.get("clockSkewSeconds"),
+        )

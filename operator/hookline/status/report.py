@@ -1,0 +1,104 @@
+"""From facts to the status of the object. Pure: the same facts give the same status.
+
+Nothing here ever holds a secret, a full URL, an IP address or a response body: the facts have none.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from hookline import reasons
+from hookline.status.conditions import Condition, merge, timestamp
+from hookline.status.facts import Facts
+
+
+def status_of(facts: Facts, now: float) -> dict[str, Any]:
+    """The whole status; fields without a value are absent."""
+    finding = facts.finding
+    status: dict[str, Any] = {
+        "observedGeneration": finding.generation,
+        "conditions": merge(facts.status.get("conditions") or (), _conditions(facts), finding.generation, now),
+        "endpoint": finding.endpoint or facts.status.get("endpoint"),
+        "watching": _watching(facts),
+        "lastDelivery": facts.last_delivery,
+        "lastFailure": facts.last_failure,
+        "pending": facts.counts.pending,
+        "deadLettered": facts.counts.dead,
+        "dropped": facts.dropped,
+        "lastDrop": facts.last_drop,
+        "clockSkewSeconds": facts.skew,
+    }
+    if finding.signing_secret:
+        status["signing"] = {"secretName": finding.signing_secret, "publicKeys": list(finding.public_keys)}
+    return {key: value for key, value in status.items() if value is not None}
+
+
+def is_ready(facts: Facts) -> bool:
+    """Whether Ready is True."""
+    return _ready(facts).status == "True"
+
+
+def _conditions(facts: Facts) -> list[Condition]:
+    ready, accepted = _ready(facts), _accepted(facts)
+    conditions = [ready, accepted, _delivering(facts)]
+    if ready.status != "True":
+        if ready.reason in reasons.TRANSIENT:
+            conditions.append(Condition(reasons.RECONCILING, "True", ready.reason, ready.message))
+        elif ready.reason != reasons.SUSPENDED:
+            conditions.append(Condition(reasons.STALLED, "True", ready.reason, ready.message))
+    return conditions
+
+
+def _accepted(facts: Facts) -> Condition:
+    finding = facts.finding
+    if finding.accepted:
+        return Condition(reasons.ACCEPTED, "True", reasons.VALID, "the spec is valid")
+    return Condition(reasons.ACCEPTED, "False", finding.reason, finding.message)
+
+
+def _ready(facts: Facts) -> Condition:
+    finding = facts.finding
+    if not finding.accepted:
+        return Condition(reasons.READY, "False", finding.reason, finding.message)
+    if finding.blocked:
+        return Condition(reasons.READY, "False", finding.blocked, finding.message)
+    if facts.gone:
+        return Condition(
+            reasons.READY, "False", reasons.ENDPOINT_GONE, "the endpoint answered 410 Gone: nothing is sent"
+        )
+    if facts.problems:
+        return Condition(reasons.READY, "False", reasons.WATCH_FAILING, "; ".join(sorted(set(facts.problems.values()))))
+    if not facts.wanted or facts.wanted - facts.watching.keys():
+        return Condition(reasons.READY, "Unknown", reasons.PENDING, "the watches are being opened")
+    return Condition(reasons.READY, "True", reasons.WATCHING, _sentence(facts))
+
+
+def _sentence(facts: Facts) -> str:
+    resources = sorted({resource for key, (resource, _, _) in facts.watching.items() if key in facts.wanted})
+    shown = ", ".join(resources[:4]) + (f" and {len(resources) - 4} more" if len(resources) > 4 else "")
+    return f"watching {shown}"
+
+
+def _delivering(facts: Facts) -> Condition:
+    if facts.failing is None:
+        return Condition(reasons.DELIVERING, "Unknown", reasons.NOTHING_SENT_YET, "no event has matched yet")
+    if facts.failing and facts.last_failure:
+        reason = facts.last_failure.get("reason", "")
+        return Condition(reasons.DELIVERING, "False", reasons.DELIVERY_FAILING, f"the last attempt failed: {reason}")
+    return Condition(reasons.DELIVERING, "True", reasons.DELIVERED, "the last attempt succeeded")
+
+
+def _watching(facts: Facts) -> list[dict[str, Any]]:
+    by_resource: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for key, (resource, namespace, since) in facts.watching.items():
+        if key in facts.wanted:
+            by_resource[resource].append((namespace or "*", since))
+    return [
+        {
+            "resource": resource,
+            "namespaces": sorted({namespace for namespace, _ in places})[:64],
+            "since": timestamp(min(since for _, since in places)),
+        }
+        for resource, places in sorted(by_resource.items())
+    ]

@@ -1,0 +1,183 @@
+"""The one writer of our objects' status: coalesced merge patches, and none without a change.
+
+A patch that fails is tried again with the next round; a subscription that is gone (404) is forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+from hookline import reasons
+from hookline.errors import ApiError, NotServed
+from hookline.model import Attempt, Counts, Finding, Object, Outcome, Scope
+from hookline.status.conditions import timestamp
+from hookline.status.facts import Facts
+from hookline.status.report import is_ready, status_of
+
+log = logging.getLogger(__name__)
+PARALLEL = 4
+MERGE_PATCH = "application/merge-patch+json"
+
+
+class Api(Protocol):
+    """The part of the Kubernetes client that is used here."""
+
+    async def request(self, method: str, path: str, *, body: Any = None, content_type: str = "application/json") -> Any:
+        """One request; raises ApiError."""
+        ...
+
+
+class StatusWriter:
+    """Collects facts by subscription uid and patches the changed ones once per interval.
+
+    ``on_error`` is told the HTTP code of every patch that failed.
+    """
+
+    def __init__(
+        self, api: Api, interval: float, clock: Callable[[], float], on_error: Callable[[int], None] = lambda _: None
+    ) -> None:
+        self._api = api
+        self._interval = interval
+        self._clock = clock
+        self._on_error = on_error
+        self._facts: dict[str, Facts] = {}
+        self._dirty: set[str] = set()
+        self._wake = asyncio.Event()
+        self.patches = 0
+
+    def report(self, obj: Object, finding: Finding) -> None:
+        """The controller's finding about an object; also how a subscription becomes known here."""
+        uid = obj["metadata"]["uid"]
+        facts = self._facts.get(uid)
+        if facts is None:
+            self._facts[uid] = Facts.of(obj, finding)
+        elif facts.finding != finding:
+            if facts.finding.generation != finding.generation:
+                facts.gone = False
+            facts.finding = finding
+        self._touch(uid)
+
+    def is_gone(self, uid: str) -> bool:
+        """Whether the endpoint of this generation of the spec answered 410 Gone."""
+        facts = self._facts.get(uid)
+        return facts is not None and facts.gone
+
+    @property
+    def readiness(self) -> tuple[int, int]:
+        """How many subscriptions are ready, of how many."""
+        return sum(is_ready(facts) for facts in self._facts.values()), len(self._facts)
+
+    def forget(self, uid: str) -> None:
+        """Stop reporting on a subscription."""
+        self._facts.pop(uid, None)
+        self._dirty.discard(uid)
+
+    def wants(self, uid: str, scope_keys: frozenset[str]) -> None:
+        """The scopes that a subscription's spec asks for."""
+        if (facts := self._facts.get(uid)) is not None and facts.wanted != scope_keys:
+            facts.wanted = scope_keys
+            for key in facts.watching.keys() - scope_keys:
+                del facts.watching[key]
+            self._touch(uid)
+
+    def watching(self, uid: str, scope: Scope) -> None:
+        """A subscription listens to a scope from now on."""
+        if (facts := self._facts.get(uid)) is not None and scope.key not in facts.watching:
+            resource = f"{scope.resource.plural}.{scope.resource.group}".rstrip(".")
+            facts.watching[scope.key] = (resource, scope.namespace, self._clock())
+            self._touch(uid)
+
+    def problem(self, uids: frozenset[str], scope: Scope, text: str) -> None:
+        """A scope's watch fails with this text; empty: it works again."""
+        for uid in uids:
+            facts = self._facts.get(uid)
+            if facts is None or facts.problems.get(scope.key, "") == text:
+                continue
+            facts.problems[scope.key] = text
+            if not text:
+                del facts.problems[scope.key]
+            self._touch(uid)
+
+    def attempt(self, attempt: Attempt) -> None:
+        """The result of one attempt."""
+        facts = self._facts.get(attempt.claimed.message.subscription)
+        if facts is None:
+            return
+        verdict = attempt.verdict
+        entry: dict[str, Any] = {"id": attempt.claimed.message.id, "time": timestamp(attempt.started)}
+        if verdict.status_code is not None:
+            entry["statusCode"] = verdict.status_code
+        if verdict.outcome is Outcome.DELIVERED:
+            facts.last_delivery, facts.failing = entry, False
+        else:
+            facts.last_failure, facts.failing = {**entry, "reason": verdict.reason}, True
+        facts.gone = facts.gone or verdict.gone
+        if attempt.skew is not None:
+            facts.skew = round(attempt.skew)
+        self._touch(attempt.claimed.message.subscription)
+
+    def dropped(self, uid: str, reason: str, message: str) -> None:
+        """An event that matched, or might have, was not stored."""
+        if (facts := self._facts.get(uid)) is not None:
+            facts.dropped += 1
+            facts.last_drop = {"reason": reason, "time": timestamp(self._clock()), "message": message[:1024]}
+            self._touch(uid)
+
+    def counts(self, counts: Mapping[str, Counts]) -> None:
+        """The outbox's numbers for all subscriptions."""
+        for uid, facts in self._facts.items():
+            now = counts.get(uid, Counts())
+            if (facts.counts.pending, facts.counts.dead) != (now.pending, now.dead):
+                facts.counts = now
+                self._touch(uid)
+
+    async def run(self) -> None:
+        """Patch what changed, one round per interval, for ever."""
+        while True:
+            await self._wake.wait()
+            await self.flush()
+            await asyncio.sleep(self._interval)
+
+    async def flush(self) -> None:
+        """Patch everything that changed, now."""
+        self._wake.clear()
+        dirty, self._dirty = self._dirty, set()
+        pending = iter(dirty)
+        await asyncio.gather(*(self._patch_each(pending) for _ in range(PARALLEL)))
+
+    async def _patch_each(self, uids: Iterator[str]) -> None:
+        for uid in uids:
+            facts = self._facts.get(uid)
+            if facts is not None and not await self._patch(uid, facts):
+                self._touch(uid)
+
+    async def _patch(self, uid: str, facts: Facts) -> bool:
+        status = status_of(facts, self._clock())
+        if status == facts.status:
+            return True
+        removed = {key: None for key in facts.status if key not in status}
+        base = f"/apis/{reasons.GROUP}/{reasons.VERSION}/namespaces/{facts.namespace}/{reasons.PLURAL}"
+        # The uid makes sure that an object of the same name that came after a deleted one is never meant.
+        body = {"metadata": {"uid": uid}, "status": {**status, **removed}}
+        try:
+            await self._api.request("PATCH", f"{base}/{facts.name}/status", body=body, content_type=MERGE_PATCH)
+        except NotServed:
+            self.forget(uid)
+            return True
+        except ApiError as error:
+            self._on_error(error.status)
+            log.warning("a status patch failed: %s", error, extra={"subscription": f"{facts.namespace}/{facts.name}"})
+            return error.status in (
+                409,
+                422,
+            )  # another uid, or a value that the schema refuses: the same would fail again
+        self.patches += 1
+        facts.status = status
+        return True
+
+    def _touch(self, uid: str) -> None:
+        self._dirty.add(uid)
+        self._wake.set()
