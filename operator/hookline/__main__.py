@@ -1,0 +1,7 @@
+"""``python -m hookline`` is the console script ``hookline``."""
+
+import sys
+
+from hookline.cli.main import main
+
+sys.exit(main())

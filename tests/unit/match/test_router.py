@@ -1,0 +1,135 @@
+"""Matching: every selector, the changed fields, the expression, and the routing to many subscriptions."""
+
+import pytest
+
+from hookline.errors import ExpressionError
+from hookline.expressions import Bindings
+from hookline.match.router import Router
+from hookline.match.rule import make_rule
+from hookline.match.selectors import selects
+from hookline.model import LabelRequirement, LabelSelector, NamespacesFrom, Operation, Source
+from support.samples import change, config_map, subscription
+
+
+def matches(change, *, since="", labels=None, failures=None, **fields):
+    source = fields.pop("source", Source("v1", "ConfigMap"))
+    router = Router(
+        lambda name: (labels or {}).get(name),
+        lambda uid, error: [] if failures is None else failures.append((uid, error)),
+    )
+    wanted = subscription(sources=(source,), **fields)
+    router.put(wanted.uid, change.scope.key, [make_rule(wanted, source, since)])
+    return router.match(change, Bindings(change)) == [wanted.uid]
+
+
+def test_a_source_without_any_condition_gets_every_change():
+    assert matches(change())
+
+
+def test_an_operation_that_was_not_asked_for_is_no_match():
+    source = Source("v1", "ConfigMap", operations=frozenset({Operation.DELETED}))
+    assert not matches(change(), source=source)
+    assert matches(change(Operation.DELETED), source=source)
+
+
+def test_a_change_from_before_the_subscription_is_no_match():
+    assert not matches(change(obj=config_map(version="7")), since="7")
+    assert matches(change(obj=config_map(version="8")), since="7")
+
+
+def test_versions_that_are_no_numbers_are_not_compared():
+    assert matches(change(obj=config_map(version="abc")), since="7")
+
+
+def test_names_narrow_a_source_down():
+    source = Source("v1", "ConfigMap", names=frozenset({"web"}))
+    assert matches(change(obj=config_map("web")), source=source)
+    assert not matches(change(obj=config_map("other")), source=source)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "labels", "selected"),
+    [
+        (LabelRequirement("a", "In", frozenset({"1"})), {"a": "1"}, True),
+        (LabelRequirement("a", "In", frozenset({"1"})), {"a": "2"}, False),
+        (LabelRequirement("a", "In", frozenset({"1"})), {}, False),
+        (LabelRequirement("a", "NotIn", frozenset({"1"})), {"a": "2"}, True),
+        (LabelRequirement("a", "NotIn", frozenset({"1"})), {"a": "1"}, False),
+        (LabelRequirement("a", "NotIn", frozenset({"1"})), {}, True),
+        (LabelRequirement("a", "Exists"), {"a": ""}, True),
+        (LabelRequirement("a", "Exists"), {}, False),
+        (LabelRequirement("a", "DoesNotExist"), {}, True),
+        (LabelRequirement("a", "DoesNotExist"), {"a": "1"}, False),
+    ],
+)
+def test_label_requirements_mean_what_kubernetes_says(requirement, labels, selected):
+    assert selects(LabelSelector((requirement,)), labels) is selected
+
+
+def test_label_requirements_are_joined_by_and():
+    both = LabelSelector((LabelRequirement("a", "Exists"), LabelRequirement("b", "Exists")))
+    assert selects(both, {"a": "", "b": ""})
+    assert not selects(both, {"a": ""})
+
+
+def test_a_namespace_selector_follows_the_labels_of_the_namespace():
+    selector = LabelSelector((LabelRequirement("team", "In", frozenset({"red"})),))
+    source = Source("v1", "ConfigMap", namespaces_from=NamespacesFrom.SELECTOR, namespace_selector=selector)
+    assert matches(change(), source=source, labels={"shop": {"team": "red"}})
+    assert not matches(change(), source=source, labels={"shop": {"team": "blue"}})
+    assert not matches(change(), source=source, labels={})
+
+
+def test_changed_fires_only_when_a_named_field_differs():
+    old = config_map(data={"a": "1", "b": "1"})
+    assert matches(change(obj=config_map(data={"a": "2", "b": "1"}), old=old), changed=("data.a",))
+    assert not matches(change(obj=config_map(data={"a": "1", "b": "2"}), old=old), changed=("data.a",))
+
+
+def test_changed_takes_absent_for_a_value_when_an_object_comes_or_goes():
+    with_field, without = config_map(data={"a": "1"}), config_map()
+    assert matches(change(Operation.CREATED, with_field), changed=("data.a",))
+    assert not matches(change(Operation.CREATED, without), changed=("data.a",))
+    assert matches(change(Operation.DELETED, with_field), changed=("data.a",))
+    assert not matches(change(Operation.DELETED, without), changed=("data.a",))
+
+
+def test_changed_lets_pass_what_can_not_be_compared():
+    assert matches(change(obj=config_map(data={"a": "1"}), old=None), changed=("data.a",))
+
+
+def test_an_expression_decides_last():
+    assert matches(change(obj=config_map(data={"a": "1"})), expression="object.data.a == '1'")
+    assert not matches(change(obj=config_map(data={"a": "2"})), expression="object.data.a == '1'")
+
+
+def test_an_expression_that_fails_on_an_object_is_no_match_and_is_told():
+    failures = []
+    assert not matches(change(), expression="object.data.a == '1'", failures=failures)
+    assert [uid for uid, _ in failures] == ["uid-subscription"]
+
+
+def test_an_expression_that_does_not_compile_is_refused():
+    broken = subscription(expression="object.")
+    with pytest.raises(ExpressionError):
+        make_rule(broken, broken.sources[0], "")
+
+
+def test_a_subscription_with_two_sources_on_one_scope_gets_one_event():
+    router = Router(lambda _: None, lambda *_: None)
+    wanted = subscription()
+    seen = change()
+    router.put(wanted.uid, seen.scope.key, [make_rule(wanted, wanted.sources[0], "")] * 2)
+    assert router.match(seen, Bindings(seen)) == [wanted.uid]
+
+
+def test_a_removed_subscription_is_not_matched_any_more_and_leaves_the_others():
+    router = Router(lambda _: None, lambda *_: None)
+    seen = change()
+    for uid, names in (("a", frozenset()), ("b", frozenset({"web"})), ("c", frozenset())):
+        wanted = subscription(uid=uid)
+        router.put(uid, seen.scope.key, [make_rule(wanted, Source("v1", "ConfigMap", names=names), "")])
+    router.remove("b")
+    router.remove("a")
+    assert router.match(seen, Bindings(seen)) == ["c"]
+    assert router.scopes("a") == frozenset()

@@ -1,0 +1,34 @@
+"""Settings: flags before environment before defaults, and errors that name the setting."""
+
+from pathlib import Path
+
+import pytest
+
+from hookline.errors import SettingsError
+from hookline.settings import Settings
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_default():
+    assert Settings.parse([], {}).data_dir == Path("data")
+    assert Settings.parse([], {"HOOKLINE_DATA_DIR": "/env"}).data_dir == Path("/env")
+    assert Settings.parse(["--data-dir", "/flag"], {"HOOKLINE_DATA_DIR": "/env"}).data_dir == Path("/flag")
+
+
+def test_a_list_is_a_repeated_flag_or_commas():
+    assert Settings.parse(["--allow-host", "a", "--allow-host", "b"], {}).allow_hosts == ("a", "b")
+    assert Settings.parse([], {"HOOKLINE_ALLOW_HOSTS": "a, b"}).allow_hosts == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (["--listen-port", "http"], "listen-port: must be a whole number"),
+        (["--max-body-bytes", "1"], "max-body-bytes: must be at least 1024"),
+        (["--allow-cidr", "10.0.0.1/8"], "allow_cidrs: '10.0.0.1/8'"),
+        (["--log-level", "loud"], "log_level: must be debug, info, warning or error"),
+        (["--ca-bundle", "/nowhere"], "ca_bundle: there is no file"),
+    ],
+)
+def test_a_malformed_setting_is_named(argv, sentence):
+    with pytest.raises(SettingsError, match=sentence.replace("(", r"\(")):
+        Settings.parse(argv, {})

@@ -1,0 +1,106 @@
+"""Status: conditions as the API conventions and kstatus want them, from facts alone."""
+
+import pytest
+
+from hookline import reasons
+from hookline.model import Finding, Scope
+from hookline.status.conditions import Condition, merge
+from hookline.status.facts import Facts
+from hookline.status.report import status_of
+from support.samples import CONFIG_MAPS
+
+SCOPE = Scope(CONFIG_MAPS, "shop")
+
+
+def facts(finding=None, status=None, **fields):
+    finding = finding or Finding(generation=2, accepted=True, reason="Valid", message="", endpoint="https://a.example")
+    known = Facts.of({"metadata": {"namespace": "shop", "name": "orders"}, "status": status or {}}, finding)
+    known.wanted = frozenset({SCOPE.key})
+    known.watching = {SCOPE.key: ("configmaps", "shop", 1767225600.0)}
+    for name, value in fields.items():
+        setattr(known, name, value)
+    return known
+
+
+def conditions(known, now=1767225600.0):
+    return {item["type"]: item for item in status_of(known, now)["conditions"]}
+
+
+def test_a_subscription_that_watches_is_ready():
+    found = conditions(facts())
+    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("True", "Watching")
+    assert found["Accepted"]["status"] == "True"
+    assert found["Delivering"]["status"] == "Unknown"
+    assert "Reconciling" not in found
+    assert "Stalled" not in found
+
+
+def test_a_subscription_is_not_ready_before_its_watch_is_open():
+    found = conditions(facts(watching={}))
+    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("Unknown", "Pending")
+    assert found["Reconciling"]["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    ("reason", "abnormal"), [("InvalidExpression", "Stalled"), ("ResourceNotServed", "Reconciling")]
+)
+def test_a_refused_spec_is_neither_accepted_nor_ready_and_kstatus_can_tell_why(reason, abnormal):
+    found = conditions(facts(Finding(2, accepted=False, reason=reason, message="spec.filter: line 1")))
+    assert found["Accepted"]["reason"] == found["Ready"]["reason"] == found[abnormal]["reason"] == reason
+    assert found["Ready"]["status"] == "False"
+
+
+def test_a_failing_watch_makes_it_not_ready():
+    found = conditions(facts(problems={SCOPE.key: "configmaps in shop: forbidden"}))
+    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "WatchFailing")
+
+
+def test_an_endpoint_that_is_gone_stalls():
+    found = conditions(facts(gone=True))
+    assert found["Ready"]["reason"] == found["Stalled"]["reason"] == "EndpointGone"
+
+
+def test_suspended_is_no_failure():
+    found = conditions(facts(Finding(2, True, "Valid", "suspended", blocked=reasons.SUSPENDED)))
+    assert found["Ready"]["reason"] == "Suspended"
+    assert "Stalled" not in found
+    assert "Reconciling" not in found
+
+
+def test_every_condition_carries_the_generation_it_speaks_of():
+    assert {item["observedGeneration"] for item in conditions(facts()).values()} == {2}
+    assert status_of(facts(), 0.0)["observedGeneration"] == 2
+
+
+def test_the_transition_time_moves_only_with_the_status():
+    first = merge((), [Condition("Ready", "True", "A", "")], 1, 100.0)
+    same = merge(first, [Condition("Ready", "True", "B", "")], 2, 200.0)
+    other = merge(same, [Condition("Ready", "False", "C", "")], 2, 300.0)
+    assert same[0]["lastTransitionTime"] == first[0]["lastTransitionTime"] == "1970-01-01T00:01:40Z"
+    assert other[0]["lastTransitionTime"] == "1970-01-01T00:05:00Z"
+
+
+def test_the_same_facts_give_the_same_status():
+    known = facts()
+    known.status = status_of(known, 100.0)
+    assert status_of(known, 999.0) == known.status
+
+
+def test_a_restart_forgets_nothing_that_the_status_told():
+    told = {
+        "lastDelivery": {"id": "msg_a", "time": "2026-01-01T00:00:00Z", "statusCode": 200},
+        "dropped": 3,
+        "conditions": [
+            {"type": "Delivering", "status": "True"},
+            {"type": "Ready", "status": "False", "reason": "EndpointGone", "observedGeneration": 2},
+        ],
+    }
+    status = status_of(facts(status=told), 0.0)
+    assert status["lastDelivery"]["id"] == "msg_a"
+    assert status["dropped"] == 3
+    assert conditions(facts(status=told))["Ready"]["reason"] == "EndpointGone"
+
+
+def test_a_corrected_spec_gives_a_gone_endpoint_another_chance():
+    told = {"conditions": [{"type": "Ready", "status": "False", "reason": "EndpointGone", "observedGeneration": 1}]}
+    assert conditions(facts(status=told))["Ready"]["status"] == "True"
