@@ -1,0 +1,245 @@
+"""The API as the API server enforces it: what is accepted, what is refused and in which words, what is stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controlplane import ControlPlane, ControlPlaneError
+from hookline import paths
+from hookline.api.parse import parse
+from hookline.expressions import compile_filter, compile_value
+from support.crd_cases import ACCEPTED, REFUSED, SMALLEST, Spec, source
+
+CRDS = Path(__file__).parents[2] / "crds"
+CRD = yaml.safe_load((CRDS / "hookline.dev_webhooksubscriptions.yaml").read_text())
+SCHEMA = CRD["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+SAMPLES = sorted((CRDS / "samples").glob("*.yaml"))
+
+Send = Callable[[Spec], Any]
+
+
+@pytest.fixture
+def send(control_plane: ControlPlane, crds: object, namespace: str) -> Send:
+    """Creates a subscription of this spec, as `kubectl` does, and returns what was stored."""
+    path = f"/apis/hookline.dev/v1alpha1/namespaces/{namespace}/webhooksubscriptions?fieldValidation=Strict"
+
+    def create(spec: Spec) -> Any:
+        body = {
+            "apiVersion": "hookline.dev/v1alpha1",
+            "kind": "WebhookSubscription",
+            "metadata": {"name": "test"},
+            "spec": spec,
+        }
+        return control_plane.request("POST", path, body)
+
+    return create
+
+
+def merged(base: Spec, patch: Spec) -> Spec:
+    """A JSON merge patch (RFC 7396): null removes."""
+    result = dict(base)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            result[key] = merged(result.get(key, {}), value)
+        else:
+            result[key] = value
+    return result
+
+
+def causes(error: ControlPlaneError) -> list[tuple[str, str]]:
+    """Field and words of each complaint in a 422, less the remark that there may be more of them."""
+    _, found, answer = str(error).partition(": 422 ")
+    assert found, error
+    complaints = [(cause["field"], cause["message"]) for cause in json.loads(answer)["details"]["causes"]]
+    return [complaint for complaint in complaints if "some validation rules were not checked" not in complaint[1]]
+
+
+# ---- refused and accepted
+
+
+@pytest.mark.parametrize(("patch", "field", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_can_not_work_is_refused_with_what_to_write_instead(
+    send: Send, patch: Spec, field: str, words: str
+) -> None:
+    with pytest.raises(ControlPlaneError) as refusal:
+        send(merged(SMALLEST, patch))
+    [(at, message)] = causes(refusal.value)
+    assert at == field
+    assert message == words or message.endswith(f": {words}")
+
+
+@pytest.mark.parametrize("patch", ACCEPTED.values(), ids=ACCEPTED.keys())
+def test_what_only_looks_odd_is_accepted(send: Send, patch: Spec) -> None:
+    parse(send(merged(SMALLEST, patch)))
+
+
+def test_every_rule_of_the_schema_has_its_row_in_the_table() -> None:
+    rules = {rule["message"] for _, schema in walk(SCHEMA) for rule in schema.get("x-kubernetes-validations", ())}
+    assert rules - {words for _, _, words in REFUSED.values()} == set()
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [{"frobnicate": 1}, source(namespace="shop"), {"delivery": {"retry": {"attempts": 3}}}],
+    ids=["in spec", "in a source", "deep down"],
+)
+def test_an_unknown_field_is_refused(send: Send, patch: Spec) -> None:
+    with pytest.raises(ControlPlaneError, match=r"400 .*unknown field"):
+        send(merged(SMALLEST, patch))
+
+
+# ---- stored
+
+
+def test_defaults_are_stored_so_that_everybody_sees_them(send: Send) -> None:
+    assert send(SMALLEST)["spec"] == {
+        "suspend": False,
+        "sources": [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "namespaces": {"from": "Same"},
+                "operations": ["Created", "Updated", "Deleted"],
+            }
+        ],
+        "payload": {"format": "CloudEvents", "exclude": ["metadata.managedFields"]},
+        "destination": {"url": "https://hooks.example.com/x"},
+        "signing": {"schemes": ["v1", "v1a"]},
+        "delivery": {"timeoutSeconds": 15, "retry": {"maxAgeSeconds": 604800}, "maxInFlight": 8},
+    }
+
+
+def test_the_stored_defaults_are_those_of_the_operator(send: Send) -> None:
+    """An object from before a default came to be reads the same as one from after."""
+    stored = send(SMALLEST)
+    assert parse(stored) == parse(stored | {"spec": SMALLEST})
+
+
+def test_a_new_subscription_is_visibly_pending(send: Send, kubectl: Callable[..., str], namespace: str) -> None:
+    send(SMALLEST)
+    header, row = kubectl("get", "whsub", "--namespace", namespace).splitlines()
+    assert header.split() == ["NAME", "READY", "REASON", "ENDPOINT", "PENDING", "LAST", "SUCCESS", "AGE"]
+    assert row.split()[:3] == ["test", "Unknown", "Pending"]
+    wide = kubectl("get", "hookline", "--namespace", namespace, "--output", "wide")
+    assert "Waiting for the operator; is it running?" in wide
+
+
+def test_status_is_written_by_its_own_way_and_spec_is_not(
+    send: Send, control_plane: ControlPlane, kubectl: Callable[..., str], namespace: str
+) -> None:
+    stored = send(SMALLEST)
+    path = f"/apis/hookline.dev/v1alpha1/namespaces/{namespace}/webhooksubscriptions/test"
+    time = "2026-01-31T12:00:00Z"
+    ready = {"type": "Ready", "status": "True", "reason": "Watching", "message": "All is well", "observedGeneration": 1}
+    status = {
+        "observedGeneration": 1,
+        "conditions": [ready | {"lastTransitionTime": time}],
+        "endpoint": "https://hooks.example.com",
+        "signing": {"secretName": "test-signing", "publicKeys": ["whpk_" + "A" * 44]},
+        "watching": [{"resource": "v1/configmaps", "namespaces": [namespace], "since": time}],
+        "lastDelivery": {"id": "msg_1", "time": time, "statusCode": 204},
+        "lastFailure": {"id": "msg_0", "time": time, "reason": "HTTP503", "statusCode": 503},
+        "pending": 3,
+        "deadLettered": 1,
+        "dropped": 2,
+        "lastDrop": {"reason": "too_large", "time": time, "message": "the body has 3 bytes, the limit is 2"},
+        "clockSkewSeconds": -4,
+    }
+    assert set(status) == set(SCHEMA["properties"]["status"]["properties"])
+
+    both = stored | {"status": status, "spec": merged(SMALLEST, {"suspend": True})}
+    after = control_plane.request("PUT", f"{path}/status", both)
+    assert (after["status"], after["spec"]["suspend"]) == (status, False)
+
+    after = control_plane.request("PUT", path, after | {"status": {"pending": 99}})
+    assert after["status"]["pending"] == 3
+
+    _, row = kubectl("get", "whsub", "--namespace", namespace).splitlines()
+    assert row.split()[:5] == ["test", "True", "Watching", "https://hooks.example.com", "3"]
+
+
+# ---- samples
+
+
+def test_there_are_samples_from_the_smallest_on() -> None:
+    assert len(SAMPLES) >= 10
+    smallest = (CRDS / "samples" / "smallest.yaml").read_text()
+    assert len(smallest[smallest.index("spec:") :].splitlines()) == 6
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+def test_every_sample_is_accepted_and_understood(
+    sample: Path, crds: object, kubectl: Callable[..., str], namespace: str
+) -> None:
+    text = sample.read_text()
+    assert text.startswith("# "), "says first what it does"
+    stored = json.loads(kubectl("create", "--namespace", namespace, "--output=json", "--filename=-", input=text))
+    assert stored["metadata"]["name"] == sample.stem
+    subscription = parse(stored)
+    if subscription.expression:
+        compile_filter(subscription.expression, "spec.filter.expression")
+    if subscription.payload.transform:
+        compile_value(subscription.payload.transform, "spec.payload.transform")
+    for path in (*subscription.changed, *subscription.payload.exclude):
+        paths.parse(path, "path")
+
+
+# ---- the schema itself
+
+
+def walk(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every schema in the schema, with its path."""
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from walk(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from walk(schema["items"], f"{path}[]")
+    if "additionalProperties" in schema:
+        yield from walk(schema["additionalProperties"], f"{path}{{}}")
+
+
+def unbounded(schema: Mapping[str, Any]) -> list[str]:
+    """What a schema leaves open that it should bound."""
+    needed = {
+        "boolean": [],
+        "string": [] if {"enum", "format"} & schema.keys() else ["maxLength"],
+        "array": ["maxItems", "x-kubernetes-list-type"],
+        "integer": ["format", "minimum"],
+        "object": ["maxProperties"] if "additionalProperties" in schema else ["properties"],
+    }
+    return [key for key in needed[schema["type"]] if key not in schema]
+
+
+def test_every_field_is_described_and_bounded() -> None:
+    fields = [(path, schema) for path, schema in walk(SCHEMA) if path != ".metadata"]  # the API server's own
+    assert len(fields) > 80
+    assert [path for path, schema in fields if len(schema.get("description", "")) < 5] == []
+    assert {path: missing for path, schema in fields if (missing := unbounded(schema))} == {
+        ".status.clockSkewSeconds": ["minimum"],  # negative when the endpoint's clock is behind
+    }
+
+
+def test_nothing_slips_past_the_schema() -> None:
+    assert "preserve-unknown-fields" not in (CRDS / "hookline.dev_webhooksubscriptions.yaml").read_text()
+    assert not any("x-kubernetes-embedded-resource" in schema for _, schema in walk(SCHEMA))
+
+
+def test_every_rule_says_what_must_be() -> None:
+    for path, schema in walk(SCHEMA):
+        for rule in schema.get("x-kubernetes-validations", ()):
+            assert "must" in rule["message"], path
+            assert rule["reason"].startswith("FieldValue"), path
+
+
+def test_the_kind_is_found_by_its_short_name_and_category_and_not_in_all() -> None:
+    assert CRD["metadata"]["name"] == "webhooksubscriptions.hookline.dev"
+    assert CRD["spec"]["names"]["shortNames"] == ["whsub"]
+    assert CRD["spec"]["names"]["categories"] == ["hookline"]
