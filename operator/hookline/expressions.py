@@ -43,11 +43,6 @@ class Expression:
     text: str
     program: Any
 
-    @property
-    def uses_old_object(self) -> bool:
-        """Whether ``oldObject`` is mentioned, so that old objects must be kept whole."""
-        return _OLD_OBJECT.search(self.text) is not None
-
 
 def compile_filter(text: str, field: str) -> Expression:
     """Compile an expression that must yield a boolean. Raises ExpressionError with line and column."""
@@ -64,6 +59,11 @@ def compile_value(text: str, field: str) -> Expression:
         return Expression(text, _environment().compile(text))
     except RuntimeError as error:
         raise ExpressionError(field, _positioned(str(error))) from None
+
+
+def mentions_old_object(text: str) -> bool:
+    """Whether an expression's text uses ``oldObject``, so that the last-seen objects must be kept whole."""
+    return _OLD_OBJECT.search(text) is not None
 
 
 class Bindings:

@@ -15,8 +15,8 @@ from typing import Any
 import kopf
 
 from hookline import reasons
+from hookline.kube import Access
 
-Connection = Callable[[], kopf.ConnectionInfo]
 OnObject = Callable[[str | None, Mapping[str, Any]], None]
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 class Listener:
     """Tells ``on_object``, in the loop of ``start``, of each event: its type (None: first listing) and the object."""
 
-    def __init__(self, connection: Connection, namespaces: Sequence[str], on_object: OnObject) -> None:
-        self._connection = connection
+    def __init__(self, access: Access, namespaces: Sequence[str], on_object: OnObject) -> None:
+        self._access = access
         self._namespaces = list(namespaces)
         self._on_object = on_object
         self._stop = threading.Event()
@@ -77,7 +77,7 @@ class Listener:
 
         @kopf.on.login(registry=registry)
         def login(**_: Any) -> kopf.ConnectionInfo:
-            return self._connection()
+            return _connection_info(self._access)
 
         @kopf.on.event(reasons.GROUP, reasons.VERSION, reasons.PLURAL, registry=registry)
         def observe(event: Mapping[str, Any], **_: Any) -> None:
@@ -92,3 +92,17 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.networking.error_backoffs = (1, 2, 5, 10, 20, 30, 30, 30)
     return settings
+
+
+def _connection_info(access: Access) -> kopf.ConnectionInfo:
+    """The same credentials as the rest of the operator has; kopf asks again when they are refused."""
+    scheme, _, token = (access.authorization() or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=access.server,
+        ca_path=access.ca_path,
+        certificate_path=access.certificate_path,
+        private_key_path=access.private_key_path,
+        scheme=scheme or None,
+        token=token or None,
+        proxy_url=access.proxy,
+    )

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from hookline import expressions, paths, reasons
 from hookline.controller.secrets import Api, Name, Secrets, signing_secret_name
-from hookline.controller.target import CheckUrl, prepare
+from hookline.controller.target import CheckUrl, literal_endpoint, prepare
 from hookline.errors import ApiError, HooklineError, NotServed, SpecError
-from hookline.model import Finding, Object, Resource, Subscription, Target
+from hookline.model import Finding, NamespacesFrom, Object, Resource, Source, Subscription, Target
 
 log = logging.getLogger(__name__)
 PAGE = 500
@@ -24,8 +25,11 @@ WORKERS = 4
 class Applier(Protocol):
     """What the controller decides is carried out behind this; ``hookline.app`` implements it."""
 
-    async def activate(self, subscription: Subscription, resources: Sequence[Resource]) -> None:
-        """Watch, match and render from now on as this spec says; ``resources`` are those of the sources, in order."""
+    async def activate(self, subscription: Subscription, resources: Sequence[Resource | None]) -> None:
+        """Watch, match and render from now on as this spec says.
+
+        ``resources`` are those of the sources, in order; None where none is served.
+        """
 
     def send_to(self, uid: str, target: Target | None) -> None:
         """Send the subscription's messages there; None: keep them until there is a target."""
@@ -44,7 +48,8 @@ class Reconciler:
     """Keeps the applier's state equal to the declared one.
 
     ``parse`` is the api room's, ``resolve`` finds the served resource of an apiVersion and kind (raises NotServed),
-    ``check_url`` is the address guard's.
+    ``check_url`` is the address guard's. ``failed`` has the uids of those whose look ended with an error other than
+    their spec's, to be tried again.
     """
 
     def __init__(
@@ -66,6 +71,8 @@ class Reconciler:
         self._gone: set[str] = set()
         self._users: dict[Name, set[str]] = {}  # Secret -> subscriptions that refer to it
         self._unresolved: set[str] = set()
+        self._reported: set[str] = set()
+        self.failed: set[str] = set()
         self._waiting: dict[str, None] = {}
         self._busy: set[str] = set()
         self._wake = asyncio.Event()
@@ -89,7 +96,7 @@ class Reconciler:
 
     def enqueue_unresolved(self) -> None:
         """Look again at the subscriptions whose resource was not served or whose look failed."""
-        for uid in self._unresolved & self._objects.keys():
+        for uid in list(self._unresolved):
             self.enqueue(uid)
 
     async def resync(self, *, sweep: bool) -> None:
@@ -138,6 +145,7 @@ class Reconciler:
 
     def _failed(self, uid: str, error: HooklineError) -> None:
         self._unresolved.add(uid)
+        self.failed.add(uid)
         log.warning("reconciling failed, it will be tried again: %s", error, extra={"uid": uid})
         obj = self._objects.get(uid)
         if obj is not None:
@@ -151,32 +159,56 @@ class Reconciler:
             self._release_secrets(uid)
             await self._applier.forget(uid)
             self._gone.discard(uid)
+            self._reported.discard(uid)
+            self._unresolved.discard(uid)
+            self.failed.discard(uid)
             return
         self._unresolved.discard(uid)
+        self.failed.discard(uid)
+        generation = obj["metadata"].get("generation", 0)
+        if uid not in self._reported:
+            self._reported.add(uid)
+            self._applier.report(obj, Finding(generation, True, reasons.VALID, "it is looked at", reasons.PENDING))
         try:
-            subscription = self._parse(obj)
-            _compile(subscription)
-            resources = [await self._served(source.api_version, source.kind) for source in subscription.sources]
-            self._use_secrets(subscription)
-            prepared = await prepare(subscription, self.secrets, self._check_url)
+            finding = await self._apply(self._parse(obj))
         except SpecError as error:
-            if error.reason in reasons.TRANSIENT:
-                self._unresolved.add(uid)
-            generation = obj["metadata"].get("generation", 0)
-            self._applier.report(obj, Finding(generation, False, error.reason, str(error)))
-            return
-        await self._applier.activate(subscription, resources)
-        self._applier.send_to(uid, prepared.target)
-        self._applier.report(obj, prepared.finding)
+            finding = Finding(generation, False, error.reason, str(error))
+        if finding.reason in reasons.TRANSIENT:
+            self._unresolved.add(uid)
+        self._applier.report(obj, finding)
 
-    async def _served(self, api_version: str, kind: str) -> Resource:
-        if (api_version, kind) == ("v1", "Secret"):
+    async def _apply(self, subscription: Subscription) -> Finding:
+        """Put a subscription in force as far as it goes. Raises SpecError when its spec can't be used."""
+        _compile(subscription)
+        literal_endpoint(subscription, self._check_url)
+        resources = [await self._served(source) for source in subscription.sources]
+        # Before the Secrets: what can't be sent yet is recorded all the same.
+        await self._applier.activate(subscription, resources)
+        self._use_secrets(subscription)
+        prepared = await prepare(subscription, self.secrets, self._check_url)
+        self._applier.send_to(subscription.uid, prepared.target)
+        missing = [source for source, served in zip(subscription.sources, resources, strict=True) if served is None]
+        if missing:
+            kinds = ", ".join(f"{source.api_version}/{source.kind}" for source in missing)
+            message = f"spec.sources: {kinds} is not served by this cluster: correct it, or install its CRD"
+            return replace(prepared.finding, accepted=False, reason=reasons.RESOURCE_NOT_SERVED, message=message)
+        return prepared.finding
+
+    async def _served(self, source: Source) -> Resource | None:
+        group, kind = source.api_version.rpartition("/")[0], source.kind
+        if (source.api_version, kind) == ("v1", "Secret"):
             raise SpecError(reasons.KIND_REFUSED, "spec.sources", "kind Secret can't be watched: choose another kind")
+        if group == reasons.GROUP:
+            # Each event changes the status of its subscription, which would be the next event, without end.
+            raise SpecError(reasons.KIND_REFUSED, "spec.sources", "Hookline's own kinds can't be watched")
         try:
-            return await self._resolve(api_version, kind)
+            resource = await self._resolve(source.api_version, kind)
         except NotServed:
-            message = f"{api_version}/{kind} is not served by this cluster: correct it, or install its CRD"
-            raise SpecError(reasons.RESOURCE_NOT_SERVED, "spec.sources", message) from None
+            return None
+        if not resource.namespaced and source.namespaces_from is not NamespacesFrom.SAME:
+            message = f"{kind} is a cluster-scoped kind: leave `namespaces` out"
+            raise SpecError(reasons.INVALID_SPEC, "spec.sources", message)
+        return resource
 
     async def _list(self) -> Any:
         base = f"/apis/{reasons.GROUP}/{reasons.VERSION}"

@@ -23,21 +23,25 @@ class Prepared:
     finding: Finding
 
 
-async def prepare(subscription: Subscription, secrets: Secrets, check_url: CheckUrl) -> Prepared:
-    """Resolve everything that sending needs.
+def literal_endpoint(subscription: Subscription, check_url: CheckUrl) -> str:
+    """Scheme and host of a URL in the spec, empty where it is in a Secret. Raises SpecError when it is refused.
 
-    ``check_url`` is the address guard's test of a URL; it returns scheme and host. Raises SpecError when the spec
-    itself names a destination that is refused; what a Secret lacks or holds wrongly is a finding.
+    ``check_url`` is the address guard's test of a URL; it returns what may be shown of it.
     """
-    endpoint = ""
+    if subscription.url is None:
+        return ""
+    try:
+        return check_url(subscription.url)
+    except DestinationRefused as error:
+        raise SpecError(reasons.DESTINATION_REFUSED, "spec.destination.url", str(error)) from None
+
+
+async def prepare(subscription: Subscription, secrets: Secrets, check_url: CheckUrl) -> Prepared:
+    """Resolve everything that sending needs. What a Secret lacks or holds wrongly is a finding, not an error."""
+    endpoint = literal_endpoint(subscription, check_url)
     name = subscription.signing_secret
     public: tuple[str, ...] = ()
     try:
-        if subscription.url is not None:
-            try:
-                endpoint = check_url(subscription.url)
-            except DestinationRefused as error:
-                raise SpecError(reasons.DESTINATION_REFUSED, "spec.destination.url", str(error)) from None
         url, endpoint = await _url(subscription, secrets, check_url, endpoint)
         name, keys, public = await secrets.signing_keys(subscription)
         headers = await _headers(subscription, secrets)

@@ -1,0 +1,54 @@
+# Everything that a developer does with Hookline. Needs: Python >= 3.11 with venv, and Go for the test control plane.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Hookline needs Python 3.11 or later; this is $$($(PYTHON) --version). Install one, or: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "==> installing locked dependencies into $(VENV)"
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: demo
+demo: $(READY) ## a real change arrives as a signed, verified request (KEEP=1: leave it running; KUBECONFIG: use that cluster)
+	@$(BIN)/python hack/demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: lint control-plane ## everything that must be green: lint, types, contracts, then all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: $(READY) ## ruff, strict types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: control-plane
+control-plane: $(READY) ## etcd, kube-apiserver, kube-controller-manager, kubectl: from the cache, or built (5 minutes)
+	@$(BIN)/python hack/controlplane build
+
+.PHONY: bench
+bench: $(READY) control-plane ## rates, latency and memory, as ratios against the API server in the same run
+	@$(BIN)/python tests/bench
+
+.PHONY: crds
+crds: $(READY) ## check the CRD and every sample against a real API server
+	@$(BIN)/python -m pytest tests/cluster/test_crd.py $(ARGS)
+
+.PHONY: lock
+lock: ## write requirements.lock anew from pyproject.toml (needs uv)
+	@uv pip compile --quiet --universal --generate-hashes --no-annotate --group dev pyproject.toml --output-file requirements.lock
+
+.PHONY: clean
+clean: ## remove what make made here (not the cached control plane)
+	@rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

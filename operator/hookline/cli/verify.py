@@ -1,0 +1,50 @@
+"""``hookline verify``: check a saved request from the shell, as its receiver would.
+
+In: headers (a file of ``name: value`` lines), the exact body (a file, or stdin), keys from files. Out: one line and an
+exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hookline.errors import VerificationError
+from hookline.receiver.verifier import TOLERANCE_SECONDS, Verifier
+
+
+def verify(arguments: Sequence[str]) -> int:
+    """Returns 0 when a signature matches, 1 when none does. Raises SettingsError (a malformed key) and OSError."""
+    parser = argparse.ArgumentParser(prog="hookline verify", description="Check the signature of a saved request.")
+    parser.add_argument("--headers", type=Path, required=True, help="file with the request's headers, one a line")
+    parser.add_argument("--body", default="-", help="file with the exact bytes of the body (default: stdin)")
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        action="append",
+        required=True,
+        help="file with a whsec_ or whpk_ key; may be repeated (a flag would show the key in the process list)",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE_SECONDS,
+        help="seconds that the timestamp may be off (default: 300)",
+    )
+    options = parser.parse_args(list(arguments))
+    keys = [path.read_text().strip() for path in options.key_file]
+    body = sys.stdin.buffer.read() if options.body == "-" else Path(options.body).read_bytes()
+    try:
+        verified = Verifier(keys, options.tolerance).verify(_headers(options.headers.read_text()), body)
+    except VerificationError as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return 1
+    print(f"verified: {verified.id}")
+    return 0
+
+
+def _headers(text: str) -> dict[str, str]:
+    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}

@@ -1,0 +1,260 @@
+"""The way of the data through match and render, and the subscriptions that are in force on it.
+
+In: the controller's decisions (``Flow`` is its ``Applier``) and the steps of the watches. Out: messages to commit, and
+calls to watch, deliver and status, which ``hookline.app`` makes and hands in with ``join``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hookline.deliver.worker import Dispatcher
+from hookline.errors import ApiError, EvaluationError, NotServed, RenderError
+from hookline.expressions import Bindings, mentions_old_object
+from hookline.match.router import Router
+from hookline.match.rule import make_rule
+from hookline.model import (
+    Attempt,
+    Change,
+    Content,
+    Finding,
+    Message,
+    NamespacesFrom,
+    Object,
+    Resource,
+    Scope,
+    Source,
+    Subscription,
+    Target,
+)
+from hookline.observe.metrics import Metrics
+from hookline.outbox.store import Store
+from hookline.render.renderer import Renderer
+from hookline.settings import Settings
+from hookline.status.writer import StatusWriter
+from hookline.watch.discovery import Discovery
+from hookline.watch.manager import WatchManager
+from hookline.watch.namespaces import NamespaceIndex
+
+log = logging.getLogger(__name__)
+YIELD_EVERY = 64
+NAMESPACES_SECONDS = 10.0
+
+DROP_REASONS = {
+    "expression_failed": "ExpressionFailed",
+    "transform_failed": "TransformFailed",
+    "not_encodable": "NotEncodable",
+    "too_large": "TooLarge",
+    "not_decodable": "NotDecodable",
+    "internal_error": "InternalError",
+}
+"""The words of the status for the drop counter's reasons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """A subscription in force: what it says, compiled, and which of its sources each scope serves."""
+
+    subscription: Subscription
+    renderer: Renderer
+    sources: Mapping[Scope, Sequence[Source]]
+
+
+class Flow:
+    """What is in force. ``sequences`` are the highest numbers that the store has given out, by subscription uid."""
+
+    watches: WatchManager
+    dispatcher: Dispatcher
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        sequences: Mapping[str, int],
+        namespaces: NamespaceIndex,
+        discovery: Discovery,
+        status: StatusWriter,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._sequences = dict(sequences)
+        self._namespaces = namespaces
+        self._discovery = discovery
+        self._status = status
+        self._metrics = metrics
+        self._router = Router(namespaces.labels, self._expression_failed)
+        self._active: dict[str, Active] = {}
+        self._unserved: set[tuple[str, str, str]] = set()
+
+    def join(self, watches: WatchManager, dispatcher: Dispatcher) -> None:
+        """Hand in the two that in their turn need this flow."""
+        self.watches = watches
+        self.dispatcher = dispatcher
+
+    def __len__(self) -> int:
+        """How many subscriptions are in force."""
+        return len(self._active)
+
+    # What the controller decided.
+
+    async def activate(self, subscription: Subscription, resources: Sequence[Resource | None]) -> None:
+        """Render and match as this spec says, and watch the scopes of those sources whose resource is served."""
+        uid = subscription.uid
+        renderer = Renderer(subscription, self._settings.cluster_name, self._settings.max_body_bytes)
+        if any(source.namespaces_from is NamespacesFrom.SELECTOR for source in subscription.sources):
+            await self._know_namespaces()
+        sources: dict[Scope, list[Source]] = {}
+        for source, resource in zip(subscription.sources, resources, strict=True):
+            kind = (uid, source.api_version, source.kind)
+            if resource is None:
+                self._unserved.add(kind)
+                continue
+            for scope in scopes_of(subscription, source, resource):
+                sources.setdefault(scope, []).append(source)
+                if kind in self._unserved:
+                    await self.watches.expect_all(uid, scope)
+        self._active[uid] = Active(subscription, renderer, sources)
+        keys = frozenset(scope.key for scope in sources)
+        for unwanted in self._router.scopes(uid) - keys:
+            self._router.put(uid, unwanted, ())
+        self._status.wants(uid, keys)
+        self.watches.set_wanted(uid, sources, needs_full=needs_old_objects(subscription))
+
+    def send_to(self, uid: str, target: Target | None) -> None:
+        """Send a subscription's messages there; None: keep them until there is a target."""
+        if target is None:
+            self.dispatcher.drop_target(uid)
+        else:
+            self.dispatcher.set_target(replace(target, paused=target.paused or self._status.is_gone(uid)))
+
+    def report(self, obj: Object, finding: Finding) -> None:
+        """Show what was found in the object's status."""
+        self._status.report(obj, finding)
+
+    async def forget(self, uid: str) -> None:
+        """Drop everything that a deleted subscription left."""
+        self._active.pop(uid, None)
+        self._router.remove(uid)
+        self.dispatcher.drop_target(uid)
+        self._status.forget(uid)
+        self.watches.drop(uid)
+        self._sequences.pop(uid, None)
+        self._unserved = {kind for kind in self._unserved if kind[0] != uid}
+        await self._store.forget_subscription(uid)
+        log.info("a subscription is gone; dropped what it left", extra={"uid": uid})
+
+    async def sweep(self, existing: frozenset[str]) -> None:
+        """Drop what subscriptions left that were deleted while nobody looked."""
+        for uid in await self._store.subscriptions() - existing:
+            await self.forget(uid)
+
+    # The way of the data.
+
+    async def sink(self, changes: Sequence[Change]) -> list[Message]:
+        """Match, then render: the messages of one step of a watch, to be committed with its checkpoint."""
+        messages: list[Message] = []
+        for number, change in enumerate(changes, 1):
+            self._metrics.received(change.operation)
+            bindings = Bindings(change)
+            matched = self._router.match(change, bindings)
+            self._metrics.matched(len(matched))
+            messages.extend(message for uid in matched if (message := self._render(uid, change, bindings)) is not None)
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+        return messages
+
+    def _render(self, uid: str, change: Change, bindings: Bindings) -> Message | None:
+        sequence = self._sequences.get(uid, 0) + 1
+        try:
+            message = self._active[uid].renderer.render(change, bindings, sequence)
+        except RenderError as error:
+            self._drop(uid, error.reason, str(error))
+            return None
+        except Exception as error:  # one poison object must not stop the watch, whatever it does to us
+            log.exception("an event could not be rendered", extra={"subscription": uid, "object": change.uid})
+            self._drop(uid, "internal_error", f"an unexpected error ({type(error).__name__}): see the operator's log")
+            return None
+        self._sequences[uid] = sequence
+        return message
+
+    def committed(self, messages: Sequence[Message]) -> None:
+        """These messages are durable: they may be sent."""
+        self.dispatcher.notify({message.subscription for message in messages})
+
+    def attempted(self, attempt: Attempt) -> None:
+        """An attempt was recorded."""
+        self._metrics.attempt(attempt)
+        self._status.attempt(attempt)
+        message, verdict = attempt.claimed.message, attempt.verdict
+        if log.isEnabledFor(logging.DEBUG):
+            fields = {"subscription": message.subscription, "webhook_id": message.id, "outcome": verdict.outcome.value}
+            log.debug("attempt: %s", verdict.reason, extra=fields)
+
+    def attached(self, uid: str, scope: Scope, since: str) -> None:
+        """A subscription's position in a watch is known: from here on its rules count."""
+        active = self._active.get(uid)
+        if active is not None and scope in active.sources:
+            rules = [make_rule(active.subscription, source, since) for source in active.sources[scope]]
+            self._router.put(uid, scope.key, rules)
+            self._status.watching(uid, scope)
+
+    # What went wrong on the way.
+
+    def change_dropped(self, scope: Scope, reason: str) -> None:
+        """A change could not be told at all."""
+        self._metrics.dropped("not_decodable")
+        for uid in self._listeners(scope):
+            self._status.dropped(uid, DROP_REASONS["not_decodable"], f"a change of {scope.resource.kind}: {reason}")
+
+    def watch_problem(self, scope: Scope, error: ApiError | None) -> None:
+        """A scope can't be watched now, or (None) can again."""
+        if isinstance(error, NotServed):
+            self._discovery.invalidate(scope.resource.api_version)
+        text = "" if error is None else f"{scope.resource.plural} can't be watched: {error}"
+        self._status.problem(self._listeners(scope), scope, text)
+
+    def _expression_failed(self, uid: str, error: EvaluationError) -> None:
+        self._drop(uid, "expression_failed", str(error))
+
+    def _drop(self, uid: str, reason: str, message: str) -> None:
+        self._metrics.dropped(reason)
+        self._status.dropped(uid, DROP_REASONS[reason], message)
+
+    def _listeners(self, scope: Scope) -> frozenset[str]:
+        return frozenset(uid for uid, active in self._active.items() if scope in active.sources)
+
+    async def _know_namespaces(self) -> None:
+        self._namespaces.start()
+        try:
+            async with asyncio.timeout(NAMESPACES_SECONDS):
+                await self._namespaces.synced.wait()
+        except TimeoutError:
+            raise ApiError(0, "the namespaces can't be listed, so none can be selected by label") from None
+
+
+def scopes_of(subscription: Subscription, source: Source, resource: Resource) -> list[Scope]:
+    """Where a source watches: its own namespace, some by name, or (all, or chosen by label) the whole cluster."""
+    if not resource.namespaced:
+        return [Scope(resource, "", source.field_selector)]
+    match source.namespaces_from:
+        case NamespacesFrom.SAME:
+            namespaces = [subscription.namespace]
+        case NamespacesFrom.NAMES:
+            namespaces = sorted(source.namespaces)
+        case _:
+            namespaces = [""]
+    return [Scope(resource, namespace, source.field_selector) for namespace in namespaces]
+
+
+def needs_old_objects(subscription: Subscription) -> bool:
+    """Whether the last-seen objects must be kept whole for this subscription, not just their metadata."""
+    texts = (subscription.expression, subscription.payload.transform)
+    return (
+        bool(subscription.changed)
+        or subscription.payload.content is Content.CHANGES
+        or any(mentions_old_object(text) for text in texts)
+    )
