@@ -1,0 +1,148 @@
+"""The embedded outbox: ``Store`` in one SQLite file that one process owns.
+
+In: calls from the event loop that opened it. Out: results, after what they did is on the disk. The calls of all
+callers that wait at the same time share one transaction and one fsync (``sqlite_writer``). The next step is the
+deliver room, which claims.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from hookline.errors import StoreError
+from hookline.model import Attempt, Claimed, Counts, Seen, WatchCommit
+from hookline.outbox.sqlite_writer import Session, Writer
+
+
+class SqliteStore:
+    """An outbox in the file ``path``, which must be on a local disk. ``clock`` gives Unix seconds.
+
+    A call that is cancelled may still take effect, except ``claim``: what it had claimed is released.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._current: Writer | None = None
+
+    @property
+    def _writer(self) -> Writer:
+        if self._current is None:
+            raise StoreError(f"outbox {self._path}: not open")
+        return self._current
+
+    async def open(self) -> None:
+        """Open or create the file and bring its schema up to date. Raises StoreVersionError on a newer schema.
+
+        Raises StoreError when another process owns the file, or when it is no outbox.
+        """
+        if self._current is not None:
+            raise StoreError(f"outbox {self._path}: open already")
+        writer = Writer(self._path, self._clock)
+        await writer.start()
+        self._current = writer
+
+    async def close(self) -> None:
+        """Finish what was begun, close the file and end the thread; later calls raise StoreError."""
+        writer, self._current = self._current, None
+        if writer is not None:
+            await writer.stop()
+
+    async def commit(self, commit: WatchCommit) -> int:
+        """See ``Store.commit``."""
+
+        def work(session: Session) -> int:
+            new = session.messages.add(commit.messages)
+            session.marks.advance(commit)
+            return new
+
+        return await self._writer.submit(work, writes=True)
+
+    async def checkpoint(self, scope_key: str) -> str | None:
+        """See ``Store.checkpoint``."""
+        return await self._writer.submit(lambda s: s.marks.checkpoint(scope_key), writes=False)
+
+    async def seen(self, scope_key: str, uids: Sequence[str]) -> Mapping[str, Seen]:
+        """See ``Store.seen``."""
+        return await self._writer.submit(lambda s: s.marks.seen(scope_key, uids), writes=False)
+
+    async def seen_uids(self, scope_key: str) -> frozenset[str]:
+        """See ``Store.seen_uids``."""
+        return await self._writer.submit(lambda s: s.marks.seen_uids(scope_key), writes=False)
+
+    async def attach(self, subscription: str, scope_key: str, since: str) -> str:
+        """See ``Store.attach``."""
+        return await self._writer.submit(lambda s: s.marks.attach(subscription, scope_key, since), writes=True)
+
+    async def attachments(self) -> Mapping[tuple[str, str], str]:
+        """See ``Store.attachments``."""
+        return await self._writer.submit(lambda s: s.marks.attachments(), writes=False)
+
+    async def detach(self, subscription: str, scope_key: str) -> None:
+        """See ``Store.detach``."""
+        await self._writer.submit(lambda s: s.marks.detach(subscription, scope_key), writes=True)
+
+    async def forget_scope(self, scope_key: str) -> None:
+        """See ``Store.forget_scope``."""
+        await self._writer.submit(lambda s: s.marks.forget_scope(scope_key), writes=True)
+
+    async def forget_subscription(self, subscription: str) -> None:
+        """See ``Store.forget_subscription``."""
+
+        def work(session: Session) -> None:
+            session.marks.forget_subscription(subscription)
+            session.messages.forget(subscription)
+
+        await self._writer.submit(work, writes=True)
+
+    async def subscriptions(self) -> frozenset[str]:
+        """See ``Store.subscriptions``."""
+        return await self._writer.submit(lambda s: s.marks.subscriptions(), writes=False)
+
+    async def sequences(self) -> Mapping[str, int]:
+        """See ``Store.sequences``."""
+        return await self._writer.submit(lambda s: s.messages.sequences(), writes=False)
+
+    async def claim(self, wanted: Mapping[str, int], now: float) -> Sequence[Claimed]:
+        """See ``Store.claim``. Claims live in memory: the process that could end them is the one that holds them."""
+        writer = self._writer
+        claimed = writer.submit(lambda s: s.messages.claim(wanted, now), writes=False)
+        try:
+            return await asyncio.shield(claimed)
+        except asyncio.CancelledError:
+            claimed.add_done_callback(lambda done: _give_back(writer, done))
+            raise
+
+    async def release(self, rows: Sequence[int]) -> None:
+        """See ``Store.release``."""
+        await self._writer.submit(lambda s: s.messages.claims.drop(rows), writes=False)
+
+    async def record(self, attempts: Sequence[Attempt]) -> None:
+        """See ``Store.record``. A message that was pruned, forgotten or finished meanwhile stays as it is."""
+        await self._writer.submit(lambda s: s.messages.record(attempts), writes=True)
+
+    async def next_due(self) -> Mapping[str, float]:
+        """See ``Store.next_due``."""
+        return await self._writer.submit(lambda s: s.messages.next_due(), writes=False)
+
+    async def counts(self) -> Mapping[str, Counts]:
+        """See ``Store.counts``."""
+        return await self._writer.submit(lambda s: s.messages.counts(), writes=False)
+
+    async def prune(self, delivered_before: float, dead_before: float, limit: int) -> int:
+        """See ``Store.prune``."""
+        return await self._writer.submit(lambda s: s.messages.prune(delivered_before, dead_before, limit), writes=True)
+
+    async def size(self) -> int:
+        """See ``Store.size``."""
+        return await self._writer.submit(lambda s: s.database.size(), writes=False)
+
+
+def _give_back(writer: Writer, claimed: asyncio.Future[list[Claimed]]) -> None:
+    """Release what a cancelled ``claim`` had claimed: nobody was told of it."""
+    if claimed.exception() is None and writer.accepting:
+        rows = [item.row for item in claimed.result()]
+        writer.submit(lambda s: s.messages.claims.drop(rows), writes=False)

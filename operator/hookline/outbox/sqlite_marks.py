@@ -1,0 +1,86 @@
+"""How far the watches have come, in the SQLite outbox: checkpoints, last-seen index, attachments.
+
+In: the index part of ``WatchCommit``. Out: what a watch asks after a restart or a gap. Every method runs in the
+writer's thread (``sqlite_writer``), inside its transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+from hookline.model import Seen, WatchCommit
+
+# A rowid table with a slim unique index: projections are kilobytes, which a WITHOUT ROWID table would move to overflow
+# pages, and listing the uids of a scope reads the index alone.
+_SEE = """INSERT INTO seen (scope, uid, resource_version, projection, is_full) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (scope, uid) DO UPDATE SET resource_version = excluded.resource_version,
+    projection = excluded.projection, is_full = excluded.is_full"""
+_LOOK = """SELECT uid, seen.resource_version, projection, is_full FROM seen
+WHERE scope = (SELECT id FROM scopes WHERE key = ?) AND uid = ?"""
+
+
+class Marks:
+    """The tables of checkpoints, last-seen objects and attachments on one connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._db = connection
+
+    def advance(self, commit: WatchCommit) -> None:
+        """Apply the last-seen entries and the checkpoint of one step of a watch; what is forgotten wins."""
+        self._db.execute("INSERT INTO scopes (key) VALUES (?) ON CONFLICT DO NOTHING", (commit.scope_key,))
+        scope: int = self._db.execute("SELECT id FROM scopes WHERE key = ?", (commit.scope_key,)).get
+        self._db.executemany(_SEE, ((scope, s.uid, s.resource_version, s.projection, int(s.full)) for s in commit.seen))
+        self._db.executemany("DELETE FROM seen WHERE scope = ? AND uid = ?", ((scope, uid) for uid in commit.forgotten))
+        if commit.resource_version is not None:
+            self._db.execute("UPDATE scopes SET resource_version = ? WHERE id = ?", (commit.resource_version, scope))
+
+    def checkpoint(self, scope_key: str) -> str | None:
+        """The resourceVersion of a scope's last step, or None."""
+        version: str | None = self._db.execute("SELECT resource_version FROM scopes WHERE key = ?", (scope_key,)).get
+        return version
+
+    def seen(self, scope_key: str, uids: Sequence[str]) -> dict[str, Seen]:
+        """The last-seen entries of these objects, by uid."""
+        rows = self._db.executemany(_LOOK, ((scope_key, uid) for uid in uids))
+        return {uid: Seen(uid, version, projection, bool(full)) for uid, version, projection, full in rows}
+
+    def seen_uids(self, scope_key: str) -> frozenset[str]:
+        """The uids of all objects in the last-seen index of a scope."""
+        rows = self._db.execute(
+            "SELECT uid FROM seen WHERE scope = (SELECT id FROM scopes WHERE key = ?)", (scope_key,)
+        )
+        return frozenset(uid for (uid,) in rows)
+
+    def attach(self, subscription: str, scope_key: str, since: str) -> str:
+        """Note where a subscription began to listen to a scope. The first note stays; returns the one in force."""
+        self._db.execute(
+            "INSERT INTO attachments VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (subscription, scope_key, since)
+        )
+        note: str = self._db.execute(
+            "SELECT since FROM attachments WHERE subscription = ? AND scope_key = ?", (subscription, scope_key)
+        ).get
+        return note
+
+    def attachments(self) -> dict[tuple[str, str], str]:
+        """All notes: (subscription, scope key) -> since."""
+        rows = self._db.execute("SELECT subscription, scope_key, since FROM attachments")
+        return {(subscription, scope_key): since for subscription, scope_key, since in rows}
+
+    def detach(self, subscription: str, scope_key: str) -> None:
+        """Remove one note."""
+        self._db.execute("DELETE FROM attachments WHERE subscription = ? AND scope_key = ?", (subscription, scope_key))
+
+    def forget_scope(self, scope_key: str) -> None:
+        """Drop checkpoint and last-seen index of a scope."""
+        self._db.execute("DELETE FROM scopes WHERE key = ?", (scope_key,))
+
+    def forget_subscription(self, subscription: str) -> None:
+        """Drop a subscription's notes."""
+        self._db.execute("DELETE FROM attachments WHERE subscription = ?", (subscription,))
+
+    def subscriptions(self) -> frozenset[str]:
+        """The uids of all subscriptions with notes here or a row among the messages' counters."""
+        rows = self._db.execute("SELECT uid FROM subscriptions UNION SELECT subscription FROM attachments")
+        return frozenset(uid for (uid,) in rows)

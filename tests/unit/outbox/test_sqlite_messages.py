@@ -1,0 +1,134 @@
+"""What claims cost, in SQLite's own steps: they must not grow with the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import apsw
+import pytest
+
+from hookline.model import Attempt, Counts, Message, Outcome, Verdict
+from hookline.outbox.sqlite_messages import Messages
+from hookline.outbox.sqlite_schema import MIGRATIONS
+
+SUBSCRIPTION, NOW, WANTED = "sub", 50.0, 64
+
+
+def message(number: int) -> Message:
+    return Message(f"msg_{number}", SUBSCRIPTION, number, "uid", "type", (), b"{}", observed=1.0)
+
+
+def queue(backlog: int) -> tuple[apsw.Connection, Messages]:
+    connection = apsw.Connection(":memory:")
+    connection.pragma("foreign_keys", 1)
+    connection.execute(MIGRATIONS[0])
+    messages = Messages(connection, lambda: NOW)
+    connection.execute("BEGIN")
+    messages.add([message(number) for number in range(backlog)])
+    connection.execute("COMMIT")
+    return connection, messages
+
+
+def steps(connection: apsw.Connection, call: Callable[[], object]) -> int:
+    """Run ``call``; returns how many instructions SQLite's virtual machine ran for it."""
+    count = 0
+
+    def profile(event: dict[str, dict[str, int]]) -> None:
+        nonlocal count
+        count += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+
+    connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, profile)
+    call()
+    connection.trace_v2(0, None)
+    return count
+
+
+def claim(messages: Messages) -> None:
+    assert len(messages.claim({SUBSCRIPTION: WANTED}, NOW)) == WANTED
+
+
+def costs(backlog: int) -> dict[str, int]:
+    """Steps of each call on a queue with this many messages, the first 640 of them claimed."""
+    connection, messages = queue(backlog)
+    for _ in range(10):
+        claim(messages)
+    held = messages.claim({SUBSCRIPTION: WANTED}, NOW)
+    attempts = [Attempt(c, Verdict(Outcome.RETRY, "Timeout", None, retry_at=NOW + 9), 1.0, 1.0) for c in held]
+    return {
+        "claim": steps(connection, lambda: claim(messages)),
+        "next_due": steps(connection, messages.next_due),
+        "counts": steps(connection, messages.counts),
+        "record": steps(connection, lambda: messages.record(attempts)),
+        "prune": steps(connection, lambda: messages.prune(1e9, 1e9, 10)),
+        "add": steps(connection, lambda: messages.add([message(-1)])),
+    }
+
+
+def test_no_call_of_the_hot_path_costs_more_with_a_long_queue():
+    short, long = costs(1_000), costs(50_000)
+    assert all(cost > 0 for cost in short.values())
+    assert {call: abs(long[call] - short[call]) <= short[call] // 50 for call in short} == dict.fromkeys(short, True)
+
+
+def test_the_control_a_scan_does_cost_more():
+    def scan(backlog: int) -> int:
+        connection, _ = queue(backlog)
+        return steps(connection, lambda: connection.execute("SELECT count(*) FROM messages WHERE due <= ?", (NOW,)).get)
+
+    assert scan(5_000) > 4 * scan(1_000)
+
+
+def test_a_claim_walks_the_index_and_sorts_nothing():
+    connection, messages = queue(1)
+    plans: list[str] = []
+
+    def explain(statement: dict[str, str]) -> None:
+        if statement["sql"].startswith("SELECT due"):
+            plans.append(statement["sql"])
+
+    connection.trace_v2(apsw.SQLITE_TRACE_STMT, explain)
+    messages.claim({SUBSCRIPTION: 1}, NOW)
+    connection.trace_v2(0, None)
+    (sql,) = plans
+    plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + sql, (SUBSCRIPTION, NOW, 1))]
+    assert plan[0] == "SEARCH messages USING COVERING INDEX messages_pending (subscription=? AND due<?)"
+    assert not [line for line in plan if "SCAN" in line or "TEMP B-TREE" in line]
+
+
+def test_claims_of_a_transaction_that_was_not_kept_are_undone_in_both_directions():
+    _, messages = queue(4)
+    first = messages.claim({SUBSCRIPTION: 2}, NOW)
+    messages.claims.settle(kept=True)
+    messages.claims.drop([first[0].row])
+    assert [c.row for c in messages.claim({SUBSCRIPTION: 2}, NOW)] == [first[0].row, 3]
+    messages.claims.settle(kept=False)
+    assert messages.claims.count(SUBSCRIPTION) == 2
+    assert [c.row for c in messages.claim({SUBSCRIPTION: 9}, NOW)] == [3, 4]
+
+
+def test_what_is_gone_leaves_no_content_behind():
+    connection, messages = queue(3)
+    claimed = messages.claim({SUBSCRIPTION: 1}, NOW)
+    messages.record([Attempt(claimed[0], Verdict(Outcome.DEAD, "HTTP410", 410), 1.0, 1.0)])
+    assert messages.prune(0.0, 9.0, 10) == 1
+    assert connection.execute("SELECT count(*) FROM contents").get == 2
+    messages.forget(SUBSCRIPTION)
+    assert connection.execute("SELECT count(*) FROM contents").get == 0
+
+
+def test_a_counter_that_would_go_wrong_fails_the_call_instead():
+    connection, messages = queue(1)
+    connection.execute("UPDATE subscriptions SET pending = 0")
+    claimed = messages.claim({SUBSCRIPTION: 1}, NOW)
+    with pytest.raises(apsw.ConstraintError):
+        messages.record([Attempt(claimed[0], Verdict(Outcome.DELIVERED, "Delivered", 200), 1.0, 1.0)])
+
+
+def test_the_number_of_a_deleted_message_is_not_given_to_another():
+    _, messages = queue(1)
+    (late,) = messages.claim({SUBSCRIPTION: 1}, NOW)
+    messages.forget(SUBSCRIPTION)
+    assert messages.claims.count(SUBSCRIPTION) == 0
+    messages.add([message(2)])
+    messages.record([Attempt(late, Verdict(Outcome.DELIVERED, "Delivered", 200), 1.0, 1.0)])
+    assert messages.counts() == {SUBSCRIPTION: Counts(pending=1)}
