@@ -1,6 +1,6 @@
 //go:build tools
 
-// Package controlplane pins the programs of the test control plane as Go modules; controlplane.py builds them.
+// Package controlplane pins the programs of the test control plane as Go modules; build.py builds them.
 package controlplane
 
 import (
