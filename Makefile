@@ -23,7 +23,7 @@ demo: $(READY) ## a real change arrives as a signed, verified request (KEEP=1: l
 	@$(BIN)/python hack/demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: lint control-plane ## everything that must be green: lint, types, contracts, then all tests
+test: lint ## everything that must be green: lint, types, contracts, then all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: lint
@@ -33,12 +33,8 @@ lint: $(READY) ## ruff, strict types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-.PHONY: control-plane
-control-plane: $(READY) ## etcd, kube-apiserver, kube-controller-manager, kubectl: from the cache, or built (5 minutes)
-	@$(BIN)/python hack/controlplane build
-
 .PHONY: bench
-bench: $(READY) control-plane ## rates, latency and memory, as ratios against the API server in the same run
+bench: $(READY) ## rates, latency and memory, as ratios against the API server in the same run
 	@$(BIN)/python tests/bench
 
 .PHONY: crds

@@ -6,6 +6,7 @@ HooklineError
 │   ├── ExpressionError      … a CEL expression does not compile; carries the position
 │   └── InvalidSpec          … all that is wrong with a spec; ``errors`` has each
 ├── NotReadyError            tell the user and try again: something the subscription refers to is absent
+├── InvalidKey               a signing key can't be read: say where it came from
 ├── EvaluationError          no match for this one object: an expression failed on it; count it, tell the user once
 ├── RenderError              drop this one event, count it under ``reason``
 ├── DestinationRefused       don't connect: the address policy forbids the destination (retried on the long schedule)
@@ -70,6 +71,10 @@ class NotReadyError(HooklineError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class InvalidKey(HooklineError):
+    """A ``whsec_``, ``whsk_`` or ``whpk_`` key is malformed. The message never shows it."""
 
 
 class EvaluationError(HooklineError):

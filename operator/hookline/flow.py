@@ -129,7 +129,8 @@ class Flow:
         if target is None:
             self.dispatcher.drop_target(uid)
         else:
-            self.dispatcher.set_target(replace(target, paused=target.paused or self._status.is_gone(uid)))
+            gone = self._status.is_gone(uid, self._active[uid].subscription.generation)
+            self.dispatcher.set_target(replace(target, paused=target.paused or gone))
 
     def report(self, obj: Object, finding: Finding) -> None:
         """Show what was found in the object's status."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hookline import keys, reasons
-from hookline.errors import ApiError, Conflict, HooklineError, NotReadyError, NotServed
+from hookline.errors import ApiError, Conflict, HooklineError, InvalidKey, NotReadyError, NotServed
 from hookline.model import SecretRef, SigningKeys, Subscription
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Secrets:
                 hmac_keys = (keys.parse_hmac(text_of(secret, name, "v1")),)
             if "v1a" in subscription.schemes:
                 seeds = (keys.parse_ed25519_private(text_of(secret, name, "v1a")),)
-        except ValueError as error:
+        except InvalidKey as error:
             raise NotReadyError(reasons.SECRET_INVALID, f"Secret {name!r}: {error}") from None
         return name, SigningKeys(hmac_keys, seeds), tuple(keys.encode_ed25519_public(seed) for seed in seeds)
 

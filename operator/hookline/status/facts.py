@@ -14,7 +14,8 @@ class Facts:
     """Everything that the status of one subscription is made of.
 
     ``status`` is the status as last read or written. ``watching`` maps a scope's key to resource, namespace and the
-    time since when; ``problems`` maps a scope's key to what is wrong with its watch.
+    time since when; ``problems`` maps a scope's key to what is wrong with its watch. ``gone`` is the generation
+    of the spec whose endpoint answered 410.
     """
 
     namespace: str
@@ -28,7 +29,7 @@ class Facts:
     last_delivery: dict[str, Any] | None = None
     last_failure: dict[str, Any] | None = None
     failing: bool | None = None
-    gone: bool = False
+    gone: int | None = None
     dropped: int = 0
     last_drop: dict[str, Any] | None = None
     skew: int | None = None
@@ -40,7 +41,6 @@ class Facts:
         conditions = {item.get("type"): item for item in status.get("conditions") or ()}
         delivering = conditions.get(reasons.DELIVERING, {}).get("status")
         ready = conditions.get(reasons.READY, {})
-        same = ready.get("observedGeneration") == finding.generation
         return cls(
             namespace=metadata["namespace"],
             name=metadata["name"],
@@ -49,7 +49,7 @@ class Facts:
             last_delivery=status.get("lastDelivery"),
             last_failure=status.get("lastFailure"),
             failing={"True": False, "False": True}.get(delivering),
-            gone=same and ready.get("reason") == reasons.ENDPOINT_GONE,
+            gone=ready.get("observedGeneration") if ready.get("reason") == reasons.ENDPOINT_GONE else None,
             dropped=status.get("dropped") or 0,
             last_drop=status.get("lastDrop"),
             skew=status.get("clockSkewSeconds"),

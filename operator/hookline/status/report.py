@@ -63,7 +63,7 @@ def _ready(facts: Facts) -> Condition:
         return Condition(reasons.READY, "False", finding.reason, finding.message)
     if finding.blocked:
         return Condition(reasons.READY, "False", finding.blocked, finding.message)
-    if facts.gone:
+    if facts.gone == finding.generation:
         return Condition(
             reasons.READY, "False", reasons.ENDPOINT_GONE, "the endpoint answered 410 Gone: nothing is sent"
         )

@@ -55,15 +55,13 @@ class StatusWriter:
         if facts is None:
             self._facts[uid] = Facts.of(obj, finding)
         elif facts.finding != finding:
-            if facts.finding.generation != finding.generation:
-                facts.gone = False
             facts.finding = finding
         self._touch(uid)
 
-    def is_gone(self, uid: str) -> bool:
+    def is_gone(self, uid: str, generation: int) -> bool:
         """Whether the endpoint of this generation of the spec answered 410 Gone."""
         facts = self._facts.get(uid)
-        return facts is not None and facts.gone
+        return facts is not None and facts.gone == generation
 
     @property
     def readiness(self) -> tuple[int, int]:
@@ -114,7 +112,8 @@ class StatusWriter:
             facts.last_delivery, facts.failing = entry, False
         else:
             facts.last_failure, facts.failing = {**entry, "reason": verdict.reason}, True
-        facts.gone = facts.gone or verdict.gone
+        if verdict.gone:
+            facts.gone = facts.finding.generation
         if attempt.skew is not None:
             facts.skew = round(attempt.skew)
         self._touch(attempt.claimed.message.subscription)

@@ -56,7 +56,7 @@ def test_a_failing_watch_makes_it_not_ready():
 
 
 def test_an_endpoint_that_is_gone_stalls():
-    found = conditions(facts(gone=True))
+    found = conditions(facts(gone=2))
     assert found["Ready"]["reason"] == found["Stalled"]["reason"] == "EndpointGone"
 
 

@@ -1,0 +1,8 @@
+"""Room 5, delivery: one signed HTTPS request for each claimed message, and a verdict on what came of it.
+
+In: ``Claimed`` messages from the outbox and ``Target`` values from the controller.
+Out: ``Attempt`` values, recorded in the outbox and told to the status and observe rooms through ``on_attempt``.
+
+``worker`` keeps the lanes, ``client`` sends, ``sign`` signs, ``guard`` refuses forbidden destinations, ``dial`` opens
+connections to vetted addresses only, ``verdict`` judges the answer.
+"""

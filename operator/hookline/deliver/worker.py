@@ -1,0 +1,331 @@
+"""The dispatcher: keeps one lane for each subscription, feeds the lanes from the outbox, records what came of it.
+
+In: ``notify`` when messages were committed, ``set_target`` when a subscription changed. Out: recorded ``Attempt``
+values, told to ``on_attempt``. ``lane`` holds the queue of one subscription, ``recorder`` writes the verdicts.
+
+A hung endpoint occupies only its own lane. One task claims for all lanes at once; the workers of a lane live as long
+as it has work, so that there is no task per message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
+from typing import Protocol
+
+from hookline.deliver.lane import Lane
+from hookline.deliver.recorder import Backoff, Recorder, Recording, where
+from hookline.deliver.verdict import Failure, Reason, Response, Result, clock_skew
+from hookline.errors import StoreError
+from hookline.model import Attempt, Claimed, Message, Outcome, RetryPolicy, Target, Verdict
+
+logger = logging.getLogger(__name__)
+
+Judge = Callable[[Claimed, RetryPolicy, Result, float], Verdict]
+"""``verdict.judge`` with its randomness and schedule bound."""
+
+SWEEP_SECONDS = 30.0
+"""The outbox is asked again at least so often: a lost notice or a stepped clock delays nothing for longer."""
+
+REFRESH_SECONDS = 0.5
+"""The due times of the outbox are read at most so often: that looks at every pending message."""
+
+FLUSH_SECONDS = 3.0
+"""How long the last verdicts may take to be recorded at shutdown, after the grace."""
+
+_UNJUDGED_RETRY_SECONDS = 300.0
+
+
+class Outbox(Recording, Protocol):
+    """What the dispatcher needs of ``hookline.outbox.store.Store``."""
+
+    async def claim(self, wanted: Mapping[str, int], now: float) -> Sequence[Claimed]:
+        """Hand out due messages, at most ``wanted[subscription]`` of each."""
+
+    async def release(self, rows: Sequence[int]) -> None:
+        """Give claimed messages back untried."""
+
+    async def next_due(self) -> Mapping[str, float]:
+        """When the earliest unclaimed message of each subscription is due."""
+
+
+class Sender(Protocol):
+    """What the dispatcher needs of ``hookline.deliver.client.Client``."""
+
+    async def send(self, target: Target, message: Message, timestamp: int) -> Result:
+        """Make one attempt."""
+
+    def forget(self, subscription: str) -> None:
+        """Drop what is kept for a subscription."""
+
+
+class Dispatcher:
+    """Delivers what the outbox holds to the targets that it was told. All methods belong to one event loop.
+
+    ``on_attempt`` is called once for each recorded attempt and must be quick. ``clock`` gives Unix time.
+    """
+
+    def __init__(
+        self,
+        store: Outbox,
+        client: Sender,
+        judge: Judge,
+        on_attempt: Callable[[Attempt], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._judge = judge
+        self._on_attempt = on_attempt
+        self._clock = clock
+        self._lanes: dict[str, Lane] = {}
+        self._ready: set[Lane] = set()
+        self._stale: set[Lane] = set()
+        self._timers: list[tuple[float, int, Lane]] = []
+        self._order = count()
+        self._unwanted: list[int] = []
+        self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._recorder = Recorder(store, self._recorded)
+        self._refreshed = -math.inf
+        self._in_flight = 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are being made now."""
+        return self._in_flight
+
+    def set_target(self, target: Target) -> None:
+        """Add a subscription, or change where and how its messages go; the claimed ones follow.
+
+        A lane that paused itself after a 410 goes on only when the target differs from the one that was gone.
+        """
+        lane = self._lanes.get(target.subscription)
+        if lane is None:
+            lane = self._lanes[target.subscription] = Lane(target)
+        elif lane.target == target:
+            return
+        else:
+            self._unwanted += lane.retarget(target)
+        self._stale.add(lane)
+        self._rouse(lane)
+
+    def drop_target(self, subscription: str) -> None:
+        """Stop sending for a subscription that is gone. Attempts in flight end by themselves and are recorded."""
+        lane = self._lanes.pop(subscription, None)
+        if lane is not None:
+            self._client.forget(subscription)
+            self._unwanted += lane.close()
+            self._wake.set()
+
+    def notify(self, subscriptions: Iterable[str]) -> None:
+        """Say that new messages of these subscriptions (uids) were committed."""
+        for subscription in subscriptions:
+            lane = self._lanes.get(subscription)
+            if lane is not None:
+                lane.fresh = True
+                self._rouse(lane)
+
+    async def run(self) -> None:
+        """Deliver until ``stop``. Errors of the outbox are waited out; nothing else ends it but cancellation."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._loops = [group.create_task(self._feed()), group.create_task(self._recorder.run())]
+        finally:
+            for worker in self._workers:
+                worker.cancel()
+
+    async def stop(self, grace: float) -> None:
+        """Claim nothing more, give the attempts in flight ``grace`` seconds, then cancel them and give them back.
+
+        Returns when all results are recorded, or FLUSH_SECONDS later; what is not is sent again after a restart.
+        """
+        self._stopping.set()
+        self._wake.set()
+        for lane in self._lanes.values():
+            self._unwanted += lane.close()
+        if self._workers:
+            _, late = await asyncio.wait(self._workers, timeout=grace)
+            for worker in late:
+                worker.cancel()
+            if late:
+                await asyncio.wait(late)
+        self._recorder.finish()
+        if self._loops:
+            _, late_loops = await asyncio.wait(self._loops, timeout=FLUSH_SECONDS)
+            for loop in late_loops:
+                loop.cancel()
+        try:
+            await self._give_back()
+        except StoreError as error:
+            logger.warning("claims not released: %s", where(error))  # a claim ends with the process anyway
+
+    def _rouse(self, lane: Lane) -> None:
+        self._ready.add(lane)
+        self._wake.set()
+
+    # The feeder: one task for all lanes.
+
+    async def _feed(self) -> None:
+        backoff = Backoff()
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                await self._give_back()
+                await self._claim()
+                await self._refresh()
+                backoff.reset()
+            except Exception as error:  # noqa: BLE001 (delivery outlives every error of the outbox)
+                pause = backoff.next()
+                logger.warning("outbox not readable, trying again in %.1f s: %s", pause, where(error))
+                await _wait(self._stopping, pause)
+            else:
+                await _wait(self._wake, self._idle_seconds())
+
+    async def _give_back(self) -> None:
+        rows, self._unwanted = self._unwanted, []
+        if rows:
+            try:
+                await self._store.release(rows)
+            except BaseException:
+                self._unwanted += rows
+                raise
+
+    async def _claim(self) -> None:
+        now = self._clock()
+        self._expire_timers(now)
+        lanes, self._ready = self._ready, set()
+        wanted = {lane.target.subscription: limit for lane in lanes if (limit := lane.wanted)}
+        if not wanted:
+            return
+        for subscription in wanted:
+            self._lanes[subscription].fresh = False  # a notice that comes while we claim sets it again
+        try:
+            claims = await self._store.claim(wanted, now)
+        except BaseException:
+            self.notify(wanted)
+            raise
+        self._hand_out(claims, wanted)
+
+    def _hand_out(self, claims: Sequence[Claimed], wanted: Mapping[str, int]) -> None:
+        by_lane: dict[str, list[Claimed]] = {}
+        for claimed in claims:
+            by_lane.setdefault(claimed.message.subscription, []).append(claimed)
+        for subscription, mine in by_lane.items():
+            lane = self._lanes.get(subscription)
+            if lane is None or not lane.open:
+                self._unwanted += [claimed.row for claimed in mine]
+                self._wake.set()
+                continue
+            if len(mine) >= wanted[subscription]:
+                lane.fresh = True  # there may be more; a worker asks for it when the queue runs low
+            for _ in range(lane.accept(mine)):
+                self._hire(lane)
+
+    def _expire_timers(self, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            due, _, lane = heapq.heappop(self._timers)
+            if lane.due == due:  # else an earlier time took its place
+                lane.due = math.inf
+                lane.fresh = True
+                self._ready.add(lane)
+                self._stale.add(lane)
+
+    async def _refresh(self) -> None:
+        """Learn when the next messages are due, for the lanes where nobody knows."""
+        now = asyncio.get_running_loop().time()
+        if now < self._refreshed + (REFRESH_SECONDS if self._stale else SWEEP_SECONDS):
+            return
+        self._refreshed = now
+        lanes, self._stale = self._stale, set()
+        try:
+            times = await self._store.next_due()
+        except BaseException:
+            self._stale |= lanes
+            raise
+        for subscription, due in times.items():
+            self._expect(subscription, due)
+
+    def _expect(self, subscription: str, due: float) -> None:
+        lane = self._lanes.get(subscription)
+        if lane is not None and due < lane.due:
+            lane.due = due
+            heapq.heappush(self._timers, (due, next(self._order), lane))
+            self._wake.set()
+
+    def _idle_seconds(self) -> float:
+        pause = REFRESH_SECONDS if self._stale else SWEEP_SECONDS
+        if self._timers:
+            pause = min(pause, self._timers[0][0] - self._clock())
+        return max(pause, 0.0)
+
+    # The workers: up to max_in_flight for each lane.
+
+    def _hire(self, lane: Lane) -> None:
+        lane.workers += 1
+        worker = asyncio.create_task(self._work(lane))
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
+
+    async def _work(self, lane: Lane) -> None:
+        try:
+            while (claimed := lane.take()) is not None:
+                if lane.fresh and lane.low:
+                    self._rouse(lane)
+                self._recorder.add(await self._attempt(lane, claimed))
+                await self._recorder.space()
+        finally:
+            lane.workers -= 1
+
+    async def _attempt(self, lane: Lane, claimed: Claimed) -> Attempt:
+        loop = asyncio.get_running_loop()
+        started, begun = self._clock(), loop.time()
+        target = lane.target
+        self._in_flight += 1
+        try:
+            result = await self._client.send(target, claimed.message, int(started))
+        except asyncio.CancelledError:
+            self._unwanted.append(claimed.row)
+            raise
+        except Exception as error:  # noqa: BLE001 (one message must not end the lane)
+            logger.error("attempt for %s/%s broke: %s", target.namespace, target.name, where(error))  # noqa: TRY400
+            result = Failure(Reason.INTERNAL_ERROR)
+        finally:
+            self._in_flight -= 1
+        now = self._clock()
+        verdict = self._judged(claimed, target, result, now)
+        if verdict.gone and lane.target is target:
+            self._unwanted += lane.stop_gone()
+            self._wake.set()
+        skew = clock_skew(result.date, now) if isinstance(result, Response) else None
+        return Attempt(claimed, verdict, started, loop.time() - begun, skew)
+
+    def _judged(self, claimed: Claimed, target: Target, result: Result, now: float) -> Verdict:
+        try:
+            return self._judge(claimed, target.retry, result, now)
+        except Exception as error:  # noqa: BLE001 (as above)
+            logger.error("no verdict for %s/%s: %s", target.namespace, target.name, where(error))  # noqa: TRY400
+            return Verdict(Outcome.RETRY, str(Reason.INTERNAL_ERROR), retry_at=now + _UNJUDGED_RETRY_SECONDS)
+
+    def _recorded(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            if attempt.verdict.retry_at is not None:
+                self._expect(attempt.claimed.message.subscription, attempt.verdict.retry_at)
+            try:
+                self._on_attempt(attempt)
+            except Exception as error:  # noqa: BLE001 (who listens must not stop the delivery)
+                logger.error("on_attempt broke: %s", where(error))  # noqa: TRY400
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

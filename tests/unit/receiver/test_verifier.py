@@ -1,0 +1,130 @@
+"""Claims about what a receiver accepts."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from standardwebhooks import Webhook
+
+from hookline import keys
+from hookline.deliver.sign import Signer
+from hookline.errors import MissingHeader, SettingsError, SignatureMismatch, TimestampOutOfTolerance, VerificationError
+from hookline.model import SigningKeys
+from hookline.receiver.verifier import Verified, Verifier
+
+NOW = 1_700_000_000
+SECRET, SEED = bytes(range(32)), bytes(range(1, 33))
+WHSEC, WHPK = keys.encode_hmac(SECRET), keys.encode_ed25519_public(SEED)
+BODY = '{"name":"Zoë"}'.encode()
+
+
+def signed(schemes: tuple[str, ...] = ("v1", "v1a"), timestamp: int = NOW, body: bytes = BODY) -> dict[str, str]:
+    signature = Signer(SigningKeys((SECRET,), (SEED,)), schemes).sign("msg_1", timestamp, body)
+    return {"webhook-id": "msg_1", "webhook-timestamp": str(timestamp), "webhook-signature": signature}
+
+
+def verifier(*accepted: str) -> Verifier:
+    return Verifier(accepted or (WHSEC, WHPK), clock=lambda: NOW)
+
+
+@pytest.mark.parametrize("key", [WHSEC, WHPK])
+def test_either_key_verifies_a_request_signed_with_both_schemes(key):
+    assert verifier(key).verify(signed(), BODY) == Verified("msg_1", NOW)
+
+
+def test_what_the_official_library_signs_is_accepted():
+    signature = Webhook(WHSEC).sign("msg_1", datetime.datetime.fromtimestamp(NOW, tz=datetime.UTC), BODY.decode())
+    headers = {"Webhook-Id": "msg_1", "Webhook-Timestamp": str(NOW), "Webhook-Signature": f"v2,abc {signature}"}
+    assert verifier(WHSEC).verify(headers, BODY).id == "msg_1"
+
+
+def test_a_key_verifies_only_its_own_scheme():
+    with pytest.raises(SignatureMismatch):
+        verifier(WHPK).verify(signed(("v1",)), BODY)
+    with pytest.raises(SignatureMismatch):
+        verifier(WHSEC).verify(signed(("v1a",)), BODY)
+
+
+def test_old_and_new_key_are_both_accepted_during_a_rotation():
+    other = keys.encode_hmac(b"o" * 32)
+    assert verifier(other, WHSEC).verify(signed(("v1",)), BODY)
+    with pytest.raises(SignatureMismatch):
+        verifier(other).verify(signed(("v1",)), BODY)
+
+
+@pytest.mark.parametrize("offset", [-300, 300])
+def test_a_timestamp_at_the_edge_of_the_tolerance_is_accepted(offset):
+    assert verifier().verify(signed(timestamp=NOW + offset), BODY)
+
+
+@pytest.mark.parametrize("offset", [-301, 301])
+def test_a_timestamp_beyond_the_tolerance_is_refused_both_ways(offset):
+    with pytest.raises(TimestampOutOfTolerance):
+        verifier().verify(signed(timestamp=NOW + offset), BODY)
+
+
+@pytest.mark.parametrize("scheme", ["v1", "v1a"])
+def test_no_flip_of_a_single_bit_is_accepted(scheme):
+    headers = signed((scheme,))
+    check = verifier()
+    assert check.verify(headers, BODY)  # the control: unchanged it passes
+    flips = 0
+    for name in headers:
+        raw = headers[name].encode()
+        for bit in range(len(raw) * 8):
+            changed = bytearray(raw)
+            changed[bit // 8] ^= 1 << bit % 8
+            with pytest.raises(VerificationError):
+                check.verify({**headers, name: changed.decode("latin-1")}, BODY)
+            flips += 1
+    for bit in range(len(BODY) * 8):
+        changed = bytearray(BODY)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(SignatureMismatch):
+            check.verify(headers, bytes(changed))
+        flips += 1
+    assert flips > 500
+
+
+def test_moving_the_boundary_between_id_and_timestamp_is_refused():
+    headers = signed(("v1",))
+    with pytest.raises(MissingHeader):
+        verifier().verify({**headers, "webhook-id": "msg_1.17"}, BODY)
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_a_missing_or_empty_header_is_named(name):
+    headers = signed()
+    with pytest.raises(MissingHeader, match=name):
+        verifier().verify({**headers, name: ""}, BODY)
+    del headers[name]
+    with pytest.raises(MissingHeader, match=name):
+        verifier().verify(headers, BODY)
+
+
+@pytest.mark.parametrize("value", ["1e9", "-5", "1700000000.5", " 1700000000", "\u0661\u0667", "0x5", "9" * 30])
+def test_a_timestamp_that_is_no_whole_number_is_malformed(value):
+    with pytest.raises(MissingHeader):
+        verifier().verify({**signed(), "webhook-timestamp": value}, BODY)
+
+
+@pytest.mark.parametrize("value", ["v1", "v1,", "v1,,", ",", "v1a,", "v1a,====", "v0,abc", "v1,ä", "v1a,ä"])
+def test_malformed_signatures_are_a_mismatch_and_never_another_error(value):
+    with pytest.raises(SignatureMismatch) as refusal:
+        verifier().verify({**signed(), "webhook-signature": value}, BODY)
+    good = signed()["webhook-signature"].split(",")[1].split()[0]
+    assert good not in str(refusal.value)
+
+
+def test_a_signature_behind_very_many_others_is_not_looked_for():
+    headers = signed(("v1",))
+    stuffed = " ".join(["v1,AAAA"] * 16 + [headers["webhook-signature"]])
+    with pytest.raises(SignatureMismatch):
+        verifier().verify({**headers, "webhook-signature": stuffed}, BODY)
+
+
+@pytest.mark.parametrize("wrong", [(), ("",), ("whsec_AAAA",), ("whsk_AAAA",), ("whpk_AAAA",)])
+def test_a_verifier_is_not_made_without_a_good_key(wrong):
+    with pytest.raises(SettingsError):
+        Verifier(wrong)
