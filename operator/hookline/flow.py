@@ -108,6 +108,7 @@ class Flow:
         if any(source.namespaces_from is NamespacesFrom.SELECTOR for source in subscription.sources):
             await self._know_namespaces()
         sources: dict[Scope, list[Source]] = {}
+        newly_served: set[Scope] = set()
         for source, resource in zip(subscription.sources, resources, strict=True):
             kind = (uid, source.api_version, source.kind)
             if resource is None:
@@ -115,14 +116,15 @@ class Flow:
                 continue
             for scope in scopes_of(subscription, source, resource):
                 sources.setdefault(scope, []).append(source)
-                if kind in self._unserved:
-                    await self.watches.expect_all(uid, scope)
+                if kind in self._unserved:  # then whatever there is of it came after the subscription
+                    newly_served.add(scope)
         self._active[uid] = Active(subscription, renderer, sources)
         keys = frozenset(scope.key for scope in sources)
         for unwanted in self._router.scopes(uid) - keys:
             self._router.put(uid, unwanted, ())
         self._status.wants(uid, keys)
-        self.watches.set_wanted(uid, sources, needs_full=needs_old_objects(subscription))
+        needs_full = needs_old_objects(subscription)
+        self.watches.set_wanted(uid, sources, needs_full=needs_full, newly_served=newly_served)
 
     def send_to(self, uid: str, target: Target | None) -> None:
         """Send a subscription's messages there; None: keep them until there is a target."""
@@ -207,9 +209,10 @@ class Flow:
 
     def change_dropped(self, scope: Scope, reason: str) -> None:
         """A change could not be told at all."""
-        self._metrics.dropped("not_decodable")
+        self._metrics.dropped(reason)
         for uid in self._listeners(scope):
-            self._status.dropped(uid, DROP_REASONS["not_decodable"], f"a change of {scope.resource.kind}: {reason}")
+            text = f"a change of one {scope.resource.kind} can't be decoded"
+            self._status.dropped(uid, DROP_REASONS[reason], text)
 
     def watch_problem(self, scope: Scope, error: ApiError | None) -> None:
         """A scope can't be watched now, or (None) can again."""

@@ -91,7 +91,8 @@ class Change:
 class Seen:
     """The last-seen state of one object of an informer: what a later re-list is compared with.
 
-    ``projection`` is JSON: the whole object where a filter or payload needs the old one, else its metadata.
+    ``projection`` holds the whole object where a filter or payload needs the old one, else its metadata, in the watch
+    room's own encoding.
     """
 
     uid: str

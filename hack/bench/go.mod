@@ -1,0 +1,3 @@
+module hookline.dev/bench
+
+go 1.26.0

@@ -1,0 +1,271 @@
+"""Shared informers, what is served, and the labels of namespaces, against a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from controlplane import ControlPlane
+from hookline.errors import NotServed
+from hookline.kube import KubeClient
+from hookline.model import Operation, Scope
+from hookline.outbox.sqlite import SqliteStore
+from hookline.watch.discovery import Discovery
+from hookline.watch.manager import WatchManager
+from hookline.watch.namespaces import NamespaceIndex
+from support.watching import CONFIG_MAPS, QUICK, Objects, Proxy, Recorder, install
+
+CREATED, UPDATED = Operation.CREATED, Operation.UPDATED
+
+
+@pytest.fixture
+async def client(control_plane: ControlPlane) -> AsyncIterator[KubeClient]:
+    client = await KubeClient.connect(str(control_plane.kubeconfig))
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "outbox.db")
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def maps(client: KubeClient, namespace: str) -> Objects:
+    return Objects(client, namespace)
+
+
+class Life:
+    """One life of the operator, as far as watches are concerned."""
+
+    def __init__(self, client: KubeClient, store: SqliteStore) -> None:
+        self.recorder = Recorder()
+        self.attached: list[tuple[str, str, str]] = []
+        self.manager = WatchManager(
+            client,
+            store,
+            self.recorder.hooks,
+            clock=time.time,
+            random=random.random,
+            on_attached=lambda uid, scope, since: self.attached.append((uid, scope.key, since)),
+            pace=QUICK,
+        )
+
+    async def until_attached(self, count: int) -> None:
+        await self.recorder.until(lambda: len(self.attached) >= count)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Life]:
+        await self.manager.start()
+        try:
+            yield self
+        finally:
+            await self.manager.close()
+
+
+async def test_subscriptions_to_one_scope_share_one_watch_until_the_last_one_goes(
+    client: KubeClient, store: SqliteStore, maps: Objects
+) -> None:
+    proxy = Proxy(client.access)
+    async with proxy.client() as through:
+        life = Life(through, store)
+        for uid in ("one", "two", "three"):
+            life.manager.set_wanted(uid, {maps.scope})
+        async with life.running():
+            await life.until_attached(3)
+            await life.recorder.until(lambda: proxy.watches)
+            await maps.create("a")
+            await life.recorder.until_named("a")
+            assert proxy.watches == 1
+            assert list(life.manager.informers) == [maps.scope.key]
+            life.manager.drop("one")
+            life.manager.drop("two")
+            await life.manager.settled()
+            await maps.create("b")
+            await life.recorder.until_named("b")
+            assert proxy.watches == 1
+            life.manager.drop("three")
+            await life.manager.settled()
+            assert not life.manager.informers
+    assert life.recorder.told == [(CREATED, "a"), (CREATED, "b")]
+    assert await store.checkpoint(maps.scope.key) is None
+    assert await store.attachments() == {}
+
+
+async def test_a_subscription_listens_from_its_own_beginning_also_over_restarts(
+    client: KubeClient, store: SqliteStore, maps: Objects
+) -> None:
+    life = Life(client, store)
+    life.manager.set_wanted("old", {maps.scope})
+    async with life.running():
+        await life.until_attached(1)
+        since = life.manager.since("old", maps.scope.key)
+        assert since is not None
+        assert life.attached == [("old", maps.scope.key, since)]
+    missed = await maps.create("missed")
+    life = Life(client, store)
+    life.manager.set_wanted("old", {maps.scope})
+    life.manager.set_wanted("new", {maps.scope})
+    async with life.running():
+        await life.until_attached(2)
+        await life.recorder.until_named("missed")
+    version = int(missed["metadata"]["resourceVersion"])
+    told = {uid: since for uid, _, since in life.attached}
+    assert told["old"] == since
+    assert int(since) < version <= int(told["new"])
+    assert life.attached[0][0] == "old", "who listened before is there before the first change"
+
+
+async def test_a_changed_subscription_is_told_again_where_it_listens(
+    client: KubeClient, store: SqliteStore, maps: Objects, namespace: str
+) -> None:
+    other = Scope(CONFIG_MAPS, namespace, "metadata.name=other")
+    life = Life(client, store)
+    life.manager.set_wanted("one", {maps.scope})
+    async with life.running():
+        await life.until_attached(1)
+        life.manager.set_wanted("one", {maps.scope, other})
+        await life.until_attached(3)
+        life.manager.set_wanted("one", {other})
+        await life.manager.settled()
+        assert life.manager.since("one", maps.scope.key) is None
+        assert list(life.manager.informers) == [other.key]
+    assert [key for _, key, _ in life.attached[:2]] == [maps.scope.key] * 2
+    assert life.attached[0] == life.attached[1]
+    assert set(await store.attachments()) == {("one", other.key)}
+
+
+async def test_what_a_subscription_left_that_went_while_nobody_looked_is_swept(
+    client: KubeClient, store: SqliteStore, maps: Objects, namespace: str
+) -> None:
+    other = Scope(CONFIG_MAPS, namespace, "metadata.name=other")
+    life = Life(client, store)
+    life.manager.set_wanted("gone", {other})
+    life.manager.set_wanted("stays", {maps.scope})
+    async with life.running():
+        await life.until_attached(2)
+    life = Life(client, store)
+    life.manager.set_wanted("stays", {maps.scope})
+    async with life.running():
+        await life.manager.settled()
+        assert await store.checkpoint(other.key) is not None, "not before all that exist are known"
+        await life.manager.sweep()
+        assert await store.checkpoint(other.key) is None
+        assert set(await store.attachments()) == {("stays", maps.scope.key)}
+        assert await store.checkpoint(maps.scope.key) is not None
+
+
+async def test_a_subscription_that_looks_at_old_objects_gets_them_from_its_beginning(
+    client: KubeClient, store: SqliteStore, maps: Objects
+) -> None:
+    await maps.create("a", data={"n": "1"})
+    life = Life(client, store)
+    life.manager.set_wanted("plain", {maps.scope})
+    async with life.running():
+        await life.until_attached(1)
+        life.manager.set_wanted("curious", {maps.scope}, needs_full=True)
+        await life.until_attached(2)
+        await maps.patch("a", data={"n": "2"})
+        await life.recorder.until_named("a")
+    (change,) = life.recorder.changes
+    assert not change.partial
+    assert change.old is not None
+    assert change.old["data"] == {"n": "1"}
+
+
+async def test_objects_of_a_kind_that_was_served_after_the_subscription_are_events(
+    client: KubeClient, store: SqliteStore, namespace: str
+) -> None:
+    things = Objects(client, namespace, await install(client))
+    await things.create("first")
+    life = Life(client, store)
+    life.manager.set_wanted("early", {things.scope}, newly_served={things.scope})
+    async with life.running():
+        await life.until_attached(1)
+        await life.recorder.until_named("first")
+    assert life.attached == [("early", things.scope.key, "0")]
+    assert life.recorder.told == [(CREATED, "first")]
+
+
+async def test_one_watch_in_trouble_does_not_touch_another(
+    client: KubeClient, store: SqliteStore, maps: Objects, namespace: str
+) -> None:
+    broken = Scope(CONFIG_MAPS, namespace, "spec.nonsense=1")
+    life = Life(client, store)
+    life.manager.set_wanted("one", {broken, maps.scope})
+    async with life.running():
+        await life.until_attached(1)
+        await maps.create("a")
+        await life.recorder.until_named("a")
+        assert life.manager.since("one", broken.key) is None
+
+
+async def test_discovery_tells_what_can_be_watched_and_what_is_missing(client: KubeClient) -> None:
+    discovery = Discovery(client, clock=time.monotonic)
+    deployment = await discovery.resource("apps/v1", "Deployment")
+    assert (deployment.plural, deployment.namespaced, deployment.path("x")) == (
+        "deployments",
+        True,
+        "/apis/apps/v1/namespaces/x/deployments",
+    )
+    assert not (await discovery.resource("v1", "Node")).namespaced
+    assert "Scale" not in await discovery.discover("apps/v1"), "a subresource is no resource"
+    for api_version, kind, words in (
+        ("apps/v1", "Deploymint", "does not serve a kind Deploymint in apps/v1"),
+        ("nothing.example.com/v1", "Thing", "does not serve nothing.example.com/v1"),
+        ("authorization.k8s.io/v1", "SubjectAccessReview", "can't be listed and watched"),
+        ("../../version", "x", "is no apiVersion"),
+        ("v1/../v1", "Pod", "is no apiVersion"),
+    ):
+        with pytest.raises(NotServed, match=words):
+            await discovery.resource(api_version, kind)
+
+
+async def test_discovery_remembers_for_a_while_and_forgets_on_demand(client: KubeClient) -> None:
+    now = 0.0
+    discovery = Discovery(client, clock=lambda: now, ttl=10.0)
+    before = await discovery.discover("v1")
+    assert await discovery.discover("v1") is before
+    discovery.invalidate("v1")
+    after = await discovery.discover("v1")
+    assert after is not before
+    assert after == before
+    now = 10.0
+    assert await discovery.discover("v1") is not after
+
+
+async def test_the_labels_of_namespaces_follow_every_change(client: KubeClient, namespace: str) -> None:
+    index = NamespaceIndex(client, random=random.random, pace=QUICK)
+    assert index.labels(namespace) is None
+
+    async def label(value: str | None) -> None:
+        body = {"metadata": {"labels": {"team": value}}}
+        await client.request(
+            "PATCH", f"/api/v1/namespaces/{namespace}", body=body, content_type="application/merge-patch+json"
+        )
+
+    async def until(condition: Callable[[], object]) -> None:
+        await Recorder().until(condition)
+
+    index.start()
+    await asyncio.wait_for(index.synced.wait(), 30)
+    labels = index.labels(namespace)
+    assert labels is not None
+    assert "team" not in labels
+    version = index.version
+    await label("shop")
+    await until(lambda: (index.labels(namespace) or {}).get("team") == "shop")
+    assert index.version > version
+    await label(None)
+    await until(lambda: "team" not in (index.labels(namespace) or {"team": 1}))
+    assert namespace in index.all
+    await index.close()
