@@ -94,12 +94,13 @@ class App:
         await self._first_look()
         self._spawn(self.reconciler.run())
         await self.watches.start()
+        await self.reconciler.sweep()
         self.listener.start()
         self._spawn(self.status.run())
         for seconds, work in (
             (COUNT_SECONDS, self._count),
             (PRUNE_SECONDS, self._prune),
-            (RESYNC_SECONDS, partial(self.reconciler.resync, sweep=False)),
+            (RESYNC_SECONDS, self.reconciler.resync),
             (settings.secret_poll_seconds, self.reconciler.secrets.poll),
             (settings.resolve_retry_seconds, self._look_again),
         ):
@@ -155,12 +156,12 @@ class App:
         What the API server can't answer now is asked again for a while; a lasting failure of one must not stop all.
         """
         until = time.monotonic() + FIRST_LOOK_SECONDS
-        swept = False
+        listed = False
         while not self.stopped.is_set():
             try:
-                if not swept:
-                    await self.reconciler.resync(sweep=True)
-                    swept = True
+                if not listed:
+                    await self.reconciler.resync()
+                    listed = True
                 await self.reconciler.drain()
                 if not self.reconciler.failed or time.monotonic() > until:
                     return

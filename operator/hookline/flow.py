@@ -151,7 +151,8 @@ class Flow:
         log.info("a subscription is gone; dropped what it left", extra={"uid": uid})
 
     async def sweep(self, existing: frozenset[str]) -> None:
-        """Drop what subscriptions left that were deleted while nobody looked."""
+        """Drop what subscriptions left that were deleted while nobody looked. The watches must have been started."""
+        self.watches.sweep(existing)
         for uid in await self._store.subscriptions() - existing:
             await self.forget(uid)
 

@@ -261,13 +261,15 @@ class TestSubscriptions:
         await store.detach(A, PODS)
         assert await store.subscriptions() == frozenset()
 
-    async def test_a_forgotten_one_leaves_nothing_and_the_others_stay(self, store):
+    async def test_a_forgotten_one_leaves_nothing_but_its_attachments_and_the_others_stay(self, store):
         for subscription in (A, B):
             await finish(store, Outcome.DELIVERED, message(1, subscription))
             await finish(store, Outcome.DEAD, message(2, subscription))
             await add(store, message(3, subscription))
             await store.attach(subscription, PODS, "1")
         await store.forget_subscription(A)
+        assert set(await store.attachments()) == {(A, PODS), (B, PODS)}
+        await store.detach(A, PODS)
         assert await store.subscriptions() == {B}
         assert await store.counts() == {B: Counts(pending=1, delivered=1, dead=1)}
         assert await store.sequences() == {B: 3}

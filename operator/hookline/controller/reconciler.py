@@ -68,6 +68,7 @@ class Reconciler:
         self._check_url = check_url
         self._namespaces = tuple(namespaces)
         self._objects: dict[str, Object] = {}
+        self._existing: frozenset[str] = frozenset()
         self._gone: set[str] = set()
         self._users: dict[Name, set[str]] = {}  # Secret -> subscriptions that refer to it
         self._unresolved: set[str] = set()
@@ -99,19 +100,18 @@ class Reconciler:
         for uid in list(self._unresolved):
             self.enqueue(uid)
 
-    async def resync(self, *, sweep: bool) -> None:
-        """List our kind: take in what events missed, forget what vanished. Raises ApiError.
-
-        With ``sweep``, also drop what the store holds of subscriptions that no longer exist.
-        """
+    async def resync(self) -> None:
+        """List our kind: take in what events missed, drop what is left of those that vanished. Raises ApiError."""
         listed = [obj async for obj in self._list()]
-        existing = frozenset(obj["metadata"]["uid"] for obj in listed)
-        for uid in self._objects.keys() - existing:
+        self._existing = frozenset(obj["metadata"]["uid"] for obj in listed)
+        for uid in self._objects.keys() - self._existing:
             self._lost(uid)
         for obj in listed:
             self.observe(None, obj)
-        if sweep:
-            await self._applier.sweep(existing)
+
+    async def sweep(self) -> None:
+        """Drop what subscriptions left in the store that were deleted before this process began. Raises StoreError."""
+        await self._applier.sweep(self._existing)
 
     async def drain(self) -> None:
         """Reconcile everything that waits, then return."""

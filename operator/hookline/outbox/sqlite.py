@@ -91,12 +91,7 @@ class SqliteStore:
 
     async def forget_subscription(self, subscription: str) -> None:
         """See ``Store.forget_subscription``."""
-
-        def work(session: Session) -> None:
-            session.marks.forget_subscription(subscription)
-            session.messages.forget(subscription)
-
-        await self._writer.submit(work, writes=True)
+        await self._writer.submit(lambda s: s.messages.forget(subscription), writes=True)
 
     async def subscriptions(self) -> frozenset[str]:
         """See ``Store.subscriptions``."""

@@ -76,10 +76,6 @@ class Marks:
         """Drop checkpoint and last-seen index of a scope."""
         self._db.execute("DELETE FROM scopes WHERE key = ?", (scope_key,))
 
-    def forget_subscription(self, subscription: str) -> None:
-        """Drop a subscription's notes."""
-        self._db.execute("DELETE FROM attachments WHERE subscription = ?", (subscription,))
-
     def subscriptions(self) -> frozenset[str]:
         """The uids of all subscriptions with notes here or a row among the messages' counters."""
         rows = self._db.execute("SELECT uid FROM subscriptions UNION SELECT subscription FROM attachments")

@@ -52,7 +52,7 @@ class Store(Protocol):
         """Drop checkpoint and last-seen index of a scope that nobody listens to any more."""
 
     async def forget_subscription(self, subscription: str) -> None:
-        """Drop messages, attachments and counters of a subscription that is gone."""
+        """Drop messages and counters of a subscription that is gone. Its attachments end with ``detach``."""
 
     async def subscriptions(self) -> frozenset[str]:
         """The uids of all subscriptions that left anything here."""

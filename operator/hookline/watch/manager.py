@@ -80,7 +80,6 @@ class WatchManager:
         self._attaching: dict[Pair, asyncio.Task[None]] = {}
         self._doomed: set[str] = set()
         self._newly_served: set[str] = set()
-        self._swept = False
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
@@ -127,11 +126,13 @@ class WatchManager:
         """Wait until informers run as wanted (they need not be synced, nor subscriptions attached)."""
         await self._settled.wait()
 
-    async def sweep(self) -> None:
-        """Forget what subscriptions left that nobody knows any more. Call it once all that exist were set."""
-        self._swept = True
-        self._poke()
-        await self._settled.wait()
+    def sweep(self, existing: Collection[str]) -> None:
+        """Drop those that left notes in an earlier life and do not exist any more. Call it after ``start``.
+
+        One that exists and wants nothing now (its spec can't be used) keeps its place.
+        """
+        for subscription in {subscription for subscription, _ in self._since}.difference(existing):
+            self.drop(subscription)
 
     async def close(self) -> None:
         """Stop all; nothing is forgotten."""
@@ -165,11 +166,7 @@ class WatchManager:
         """Stop informers that nobody wants; forget them first and detach then, so that a crash leaves a trace."""
         scopes = self._wanted_scopes()
         pairs = {(uid, scope.key) for uid, (wanted, _) in self._wanted.items() for scope in wanted}
-        unwanted = [
-            pair
-            for pair in {*self._since, *self._attaching}
-            if pair not in pairs and (self._swept or pair[0] in self._wanted)
-        ]
+        unwanted = [pair for pair in {*self._since, *self._attaching} if pair not in pairs and pair[0] in self._wanted]
         await _end([task for pair in unwanted if (task := self._attaching.pop(pair, None))])
         held = {key for _, key in {*self._since, *self._attaching} - set(unwanted)}
         ending = {*self._runs, *(key for _, key in unwanted)} - scopes.keys()
