@@ -131,8 +131,7 @@ class Receiver:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         with self._counted():
-            request._client_max_size = 1 << 30
-            body = await request.read()
+            body = await request.content.read()
             headers = {name.lower(): value for name, value in request.headers.items()}
             self.requests.append(Received(request.method, request.raw_path, headers, body, time.time()))
             answer = self._next.popleft() if self._next else self._default
