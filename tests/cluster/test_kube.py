@@ -218,6 +218,8 @@ async def test_the_rest_of_a_line_that_was_cut_is_dropped(client: KubeClient, na
         async with through.stream(maps.path, params, 30.0) as batches:
             proxy.cut_at = b"in-the-middle"
             await maps.create("whole")
+            async for batch in until_lines(batches, 1):  # a reset may discard what was not read yet
+                lines += batch
             await maps.create("cut", data={"key": "in-the-middle"})
             with pytest.raises(ApiError):
                 await collect(batches, lines)

@@ -1,17 +1,19 @@
 """``hookline verify``: check a saved request from the shell, as its receiver would.
 
-In: headers (a file of ``name: value`` lines), the exact body (a file, or stdin), keys from files. Out: one line and an
-exit code.
+In: headers (a file of ``name: value`` lines), the exact body (a file, or stdin), keys from files or a key set.
+Out: one line and an exit code.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hookline.errors import VerificationError
+from hookline.errors import SettingsError, VerificationError
+from hookline.receiver.jwks import keys_from_jwks
 from hookline.receiver.verifier import TOLERANCE_SECONDS, Verifier
 
 
@@ -24,8 +26,15 @@ def verify(arguments: Sequence[str]) -> int:
         "--key-file",
         type=Path,
         action="append",
-        required=True,
+        default=[],
         help="file with a whsec_ or whpk_ key; may be repeated (a flag would show the key in the process list)",
+    )
+    parser.add_argument(
+        "--jwks",
+        type=Path,
+        action="append",
+        default=[],
+        help="file with a JSON Web Key Set, as the sender publishes at /.well-known/jwks.json; may be repeated",
     )
     parser.add_argument(
         "--tolerance",
@@ -35,6 +44,7 @@ def verify(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(list(arguments))
     keys = [path.read_text().strip() for path in options.key_file]
+    keys += [key for path in options.jwks for key in _published(path)]
     body = sys.stdin.buffer.read() if options.body == "-" else Path(options.body).read_bytes()
     try:
         verified = Verifier(keys, options.tolerance).verify(_headers(options.headers.read_text()), body)
@@ -43,6 +53,15 @@ def verify(arguments: Sequence[str]) -> int:
         return 1
     print(f"verified: {verified.id}")
     return 0
+
+
+def _published(path: Path) -> tuple[str, ...]:
+    try:
+        return keys_from_jwks(json.loads(path.read_bytes()))
+    except ValueError:
+        raise SettingsError(f"{path}: it is no JSON") from None
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
 
 
 def _headers(text: str) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Checks that a request was signed by one of the keys that a receiver trusts, and not too long ago.
 
 In: the headers and the exact bytes of the body as they arrived. Out: ``Verified``, or a ``VerificationError``.
-Standard Webhooks 1.0.0, ``v1`` (HMAC-SHA256) and ``v1a`` (ed25519). Whoever wants each message once keeps the ids that
-it returns, for longer than the sender retries.
+Standard Webhooks 1.0.0, ``v1`` (HMAC-SHA256) and ``v1a`` (ed25519). Each message only once: ``hookline.receiver.once``.
+Public keys from a JSON Web Key Set: ``hookline.receiver.jwks``. In front of an application: ``hookline.receiver.asgi``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -28,6 +28,10 @@ TOLERANCE_SECONDS = 300.0
 _MAX_SIGNATURES = 16  # more than any rotation needs; each may cost an ed25519 verification
 _ID = re.compile(r"[\x21-\x2d\x2f-\x7e]{1,256}")  # no dot: it separates what is signed
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
+_NAMES = ("webhook-id", "webhook-timestamp", "webhook-signature")
+
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+"""The headers of a request: any mapping, or pairs. Names in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +66,15 @@ class Verifier:
         self._tolerance = tolerance
         self._clock = clock
 
-    def verify(self, headers: Mapping[str, str], body: bytes) -> Verified:
+    def verify(self, headers: Headers, body: bytes) -> Verified:
         """Check one request. ``body`` must be the bytes as they came, not parsed and written again.
 
         Raises MissingHeader, TimestampOutOfTolerance or SignatureMismatch.
         """
-        found = {name.lower(): value for name, value in headers.items()}
+        found = _webhook_headers(headers)
         message_id = _header(found, "webhook-id", _ID)
-        timestamp = int(_header(found, "webhook-timestamp", _TIMESTAMP))
+        written = _header(found, "webhook-timestamp", _TIMESTAMP)
+        timestamp = int(written)
         signatures = found.get("webhook-signature", "").split()
         if not signatures:
             raise MissingHeader("webhook-signature: the header is absent or empty")
@@ -78,7 +83,7 @@ class Verifier:
                 f"webhook-timestamp: more than {self._tolerance:.0f} s from this machine's clock; "
                 "it is a replay, or one of the clocks is wrong"
             )
-        signed = f"{message_id}.{timestamp}.".encode("ascii") + body
+        signed = f"{message_id}.{written}.".encode("ascii") + body
         if not self._matches(signed, signatures[:_MAX_SIGNATURES]):
             raise SignatureMismatch("webhook-signature: no signature matches; check the key, and verify the raw body")
         return Verified(message_id, timestamp)
@@ -95,6 +100,18 @@ class Verifier:
         return False
 
 
+def verify(
+    keys: Sequence[str],
+    headers: Headers,
+    body: bytes,
+    *,
+    tolerance: float = TOLERANCE_SECONDS,
+    clock: Callable[[], float] = time.time,
+) -> Verified:
+    """``Verifier(keys, …).verify(headers, body)`` for one request; keep a Verifier where there are many."""
+    return Verifier(keys, tolerance, clock).verify(headers, body)
+
+
 def _ed25519_ok(key: Ed25519PublicKey, text: str, signed: bytes) -> bool:
     try:
         raw = base64.b64decode(text, validate=True)
@@ -104,6 +121,17 @@ def _ed25519_ok(key: Ed25519PublicKey, text: str, signed: bytes) -> bool:
     except (binascii.Error, ValueError, InvalidSignature):
         return False
     return True
+
+
+def _webhook_headers(headers: Headers) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+        lower = name.lower()
+        if lower in _NAMES:
+            if lower in found:  # the application could read the one that was not verified
+                raise MissingHeader(f"{lower}: the header is there twice")
+            found[lower] = value
+    return found
 
 
 def _header(headers: Mapping[str, str], name: str, form: re.Pattern[str]) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from hookline import keys
 from hookline.deliver.sign import Signer
 from hookline.errors import MissingHeader, SettingsError, SignatureMismatch, TimestampOutOfTolerance, VerificationError
 from hookline.model import SigningKeys
-from hookline.receiver.verifier import Verified, Verifier
+from hookline.receiver.verifier import Verified, Verifier, verify
 
 NOW = 1_700_000_000
 SECRET, SEED = bytes(range(32)), bytes(range(1, 33))
@@ -85,6 +88,78 @@ def test_no_flip_of_a_single_bit_is_accepted(scheme):
             check.verify(headers, bytes(changed))
         flips += 1
     assert flips > 500
+
+
+class Flips:
+    """A hundred random messages, and a hundred random bits of each; counted, so that none is skipped unseen."""
+
+    def __init__(self) -> None:
+        self.controls = self.refused = self.accepted = 0
+
+    @settings(max_examples=100, deadline=None, derandomize=True, database=None)
+    @given(
+        message_id=st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", min_size=1, max_size=40),
+        offset=st.integers(-300, 300),
+        text=st.text(max_size=200),
+        asymmetric=st.booleans(),
+        seed=st.integers(0, 2**32),
+    )
+    def flip(self, message_id: str, offset: int, text: str, asymmetric: bool, seed: int) -> None:
+        if self.controls == 100:
+            return
+        scheme = "v1a" if asymmetric else "v1"
+        body = text.encode()
+        signature = Signer(SigningKeys((SECRET,), (SEED,)), (scheme,)).sign(message_id, NOW + offset, body)
+        parts = [message_id.encode(), str(NOW + offset).encode(), signature.encode(), body]
+        self.controls += self.passes(parts)
+        dice = random.Random(seed)
+        for bit in (dice.randrange(8 * sum(map(len, parts))) for _ in range(100)):
+            flipped = [bytearray(part) for part in parts]
+            place = bit // 8
+            for part in flipped:
+                if place < len(part):
+                    part[place] ^= 1 << bit % 8
+                    break
+                place -= len(part)
+            if self.passes([bytes(part) for part in flipped]):
+                self.accepted += 1
+            else:
+                self.refused += 1
+
+    def passes(self, parts: list[bytes]) -> bool:
+        names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+        headers = {name: part.decode("latin-1") for name, part in zip(names, parts[:3], strict=True)}
+        try:
+            verifier().verify(headers, parts[3])
+        except VerificationError:
+            return False
+        return True
+
+
+def test_of_ten_thousand_flips_of_a_single_bit_none_is_accepted():
+    flips = Flips()
+    flips.flip()
+    assert (flips.controls, flips.refused, flips.accepted) == (100, 10_000, 0)
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_a_header_that_is_there_twice_is_refused(name):
+    """The application could read the other one."""
+    pairs = list(signed().items())
+    assert verifier().verify(pairs, BODY)
+    with pytest.raises(MissingHeader, match="twice"):
+        verifier().verify([*pairs, (name.upper(), dict(pairs)[name])], BODY)
+
+
+def test_the_timestamp_is_signed_as_it_is_written():
+    with pytest.raises(SignatureMismatch):
+        verifier().verify({**signed(), "webhook-timestamp": f"0{NOW}"}, BODY)
+
+
+def test_one_request_can_be_verified_by_a_plain_function():
+    assert verify([WHPK], signed(), BODY, clock=lambda: NOW) == Verified("msg_1", NOW)
+    with pytest.raises(TimestampOutOfTolerance):
+        verify([WHPK], signed(), BODY, clock=lambda: NOW + 11, tolerance=10)
 
 
 def test_moving_the_boundary_between_id_and_timestamp_is_refused():

@@ -1,0 +1,209 @@
+"""``hookline receive``: a small server that verifies, and then acts once.
+
+In: a ``Config``. Out: per request 200 (done, or done before), 401 (not verified), 404 (no such endpoint), 405, 408,
+413, or 503 (an action failed or is going on: the sender tries again). Actions are independent: one that failed holds
+up no other, and one that was done is not repeated with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import ssl
+import time
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from hookline.errors import HooklineError, SettingsError, VerificationError
+from hookline.receiver.config import Config, Endpoint
+from hookline.receiver.errors import ActionFailed, AlreadyProcessed, InProgress, OnceUnavailable
+from hookline.receiver.template import Event
+from hookline.receiver.users import identify
+
+MAINTENANCE_SECONDS = 600.0
+_RETRY = {"retry-after": "5"}
+_NOT_FOUND = "not found\n"
+_KEEP_ALIVE_SECONDS, _LINGER_SECONDS = 75.0, 2.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """``read_seconds`` for a body to arrive, ``at_once`` bodies in memory, ``shutdown_seconds`` for requests to end."""
+
+    read_seconds: float = 15.0
+    at_once: int = 64
+    shutdown_seconds: float = 30.0
+
+
+@dataclass(eq=False)
+class Reply(Exception):
+    """An answer that ends the handling of a request; ``text`` goes to the sender and to the log."""
+
+    status: int
+    text: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Server:
+    """``start``, then ``stop``. ``address`` and ``health_address`` are what the sockets got, once started."""
+
+    def __init__(self, config: Config, limits: Limits = Limits()) -> None:
+        self._config = config
+        self._limits = limits
+        # Looked up by digest: the time of a look-up says nothing about how much of a path was guessed right.
+        self._endpoints = {_digest(endpoint.path): endpoint for endpoint in config.endpoints}
+        self._slots = asyncio.Semaphore(limits.at_once)
+        self._stopping = False
+        self._tls: ssl.SSLContext | None = None
+        self._runners: list[web.ServerRunner] = []
+        self._maintenance: asyncio.Task[None] | None = None
+        self.address: tuple[str, int] = ("", 0)
+        self.health_address: tuple[str, int] | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises SettingsError when the certificate can't be used, OSError when an address is taken."""
+        if self._config.certificate:
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._load_certificate()
+        server = web.Server(
+            self._handle,
+            access_log=None,
+            auto_decompress=False,  # the signature covers the bytes as they came; and a bomb stays small
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            lingering_time=_LINGER_SECONDS,
+        )
+        self.address = await self._listen(server, self._config.listen, self._tls)
+        if self._config.health:
+            self.health_address = await self._listen(
+                web.Server(self._health, access_log=None), self._config.health, None
+            )
+        self._maintenance = asyncio.create_task(self._maintain_for_ever())
+        log.info(
+            "listening", extra={"port": self.address[1], "endpoints": len(self._endpoints), "tls": bool(self._tls)}
+        )
+
+    async def stop(self) -> None:
+        """Take no more connections, let requests end for as long as the limits say, close."""
+        self._stopping = True
+        if self._maintenance:
+            self._maintenance.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._maintenance
+        for runner in self._runners:
+            await runner.cleanup()
+        log.info("stopped")
+
+    async def maintain(self) -> None:
+        """Read the certificate again, since somebody may have renewed it, and forget old ids."""
+        try:
+            self._load_certificate()
+            for store in self._config.stores:
+                await asyncio.to_thread(store.purge)
+        except HooklineError as error:
+            log.warning("maintenance failed", extra={"reason": str(error)})
+
+    async def _maintain_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(MAINTENANCE_SECONDS)
+            await self.maintain()
+
+    def _load_certificate(self) -> None:
+        if self._tls and self._config.certificate:
+            try:
+                self._tls.load_cert_chain(*self._config.certificate)
+            except OSError as error:
+                raise SettingsError(
+                    f"tls: certificate and key can't be used together ({type(error).__name__})"
+                ) from None
+
+    async def _listen(
+        self, server: web.Server, address: tuple[str, int], tls: ssl.SSLContext | None
+    ) -> tuple[str, int]:
+        runner = web.ServerRunner(server, shutdown_timeout=self._limits.shutdown_seconds)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, *address, ssl_context=tls).start()
+        host, port = runner.addresses[0][:2]
+        return host, port
+
+    async def _health(self, request: web.BaseRequest) -> web.Response:
+        if request.path != "/healthz":
+            return web.Response(status=404, text=_NOT_FOUND)
+        return web.Response(status=503 if self._stopping else 200, text="stopping\n" if self._stopping else "ok\n")
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        endpoint = self._endpoints.get(_digest(request.raw_path))
+        if endpoint is None:
+            return web.Response(status=404, text=_NOT_FOUND)
+        began = time.monotonic()
+        facts: dict[str, object] = {"endpoint": endpoint.name}
+        try:
+            reply = await self._answer(endpoint, request, facts)
+        except Reply as ended:
+            reply = ended
+        level = logging.INFO if reply.status == 200 else logging.WARNING
+        seconds = round(time.monotonic() - began, 3)
+        log.log(level, reply.text, extra={**facts, "status": reply.status, "seconds": seconds})
+        return web.Response(status=reply.status, text=f"{reply.text}\n", headers=dict(reply.headers))
+
+    async def _answer(self, endpoint: Endpoint, request: web.BaseRequest, facts: dict[str, object]) -> Reply:
+        if request.method != "POST":
+            raise Reply(405, "only POST", (("allow", "POST"),))
+        if endpoint.users:
+            facts["user"] = identify(endpoint.users, request.headers)
+            if facts["user"] is None:
+                raise Reply(401, "no token of a user of this endpoint", (("www-authenticate", "Bearer"),))
+        if self._slots.locked():
+            raise Reply(503, "too many requests at once", tuple(_RETRY.items()))
+        async with self._slots:
+            body = await _read(request, endpoint.limit, self._limits.read_seconds)
+            try:
+                verified = endpoint.verifier.verify(request.headers, body)
+            except VerificationError as error:
+                raise Reply(401, str(error)) from None
+            facts["id"] = verified.id
+            return await _act(endpoint, Event(endpoint.name, verified.id, verified.timestamp, body), facts)
+
+
+async def _act(endpoint: Endpoint, event: Event, facts: dict[str, object]) -> Reply:
+    outcomes: dict[str, str] = {}
+    failed = False
+    for name, action in endpoint.actions.items():
+        try:
+            await action.run(event, f"{endpoint.name}/{name}")
+            outcomes[name] = "done"
+        except AlreadyProcessed:
+            outcomes[name] = "done before"
+        except (ActionFailed, InProgress, OnceUnavailable) as error:
+            outcomes[name] = str(error)
+            failed = True
+    facts["actions"] = outcomes
+    if failed:
+        return Reply(503, "an action is not done; try again", tuple(_RETRY.items()))
+    return Reply(200, "ok" if "done" in outcomes.values() else "processed before")
+
+
+async def _read(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
+    too_large = Reply(413, f"the body is larger than {limit} bytes")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise Reply(408, "the body did not arrive in time") from None
+    return bytes(body)
+
+
+def _digest(path: str) -> bytes:
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()
