@@ -33,6 +33,10 @@ lint: $(READY) ## ruff, strict types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+.PHONY: faults
+faults: $(READY) ## all fault tests in full (about an hour)
+	@HOOKLINE_FAULTS=full $(BIN)/python -m pytest tests/faults $(ARGS)
+
 .PHONY: bench
 bench: $(READY) ## rates, latency and memory, as ratios against the API server in the same run
 	@$(BIN)/python tests/bench

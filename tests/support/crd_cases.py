@@ -330,6 +330,41 @@ REFUSED: dict[str, tuple[Spec, str, str]] = {
         "spec.delivery.maxInFlight",
         "spec.delivery.maxInFlight in body should be less than or equal to 64",
     ),
+    "ordering of everything": (
+        {"delivery": {"ordering": "Global"}},
+        "spec.delivery.ordering",
+        'supported values: "None", "PerObject"',
+    ),
+    "rate limit without a rate": (
+        {"delivery": {"rateLimit": {}}},
+        "spec.delivery.rateLimit.perSecond",
+        "Required value",
+    ),
+    "rate of 0": (
+        {"delivery": {"rateLimit": {"perSecond": 0}}},
+        "spec.delivery.rateLimit.perSecond",
+        "spec.delivery.rateLimit.perSecond in body should be greater than or equal to 1",
+    ),
+    "rate above 1000": (
+        {"delivery": {"rateLimit": {"perSecond": 1001}}},
+        "spec.delivery.rateLimit.perSecond",
+        "spec.delivery.rateLimit.perSecond in body should be less than or equal to 1000",
+    ),
+    "burst above 1000": (
+        {"delivery": {"rateLimit": {"perSecond": 1, "burst": 1001}}},
+        "spec.delivery.rateLimit.burst",
+        "spec.delivery.rateLimit.burst in body should be less than or equal to 1000",
+    ),
+    "disabled before it began": (
+        {"delivery": {"disableAfterSeconds": -1}},
+        "spec.delivery.disableAfterSeconds",
+        "spec.delivery.disableAfterSeconds in body should be greater than or equal to 0",
+    ),
+    "disabled after 31 days": (
+        {"delivery": {"disableAfterSeconds": 31 * 86_400}},
+        "spec.delivery.disableAfterSeconds",
+        "spec.delivery.disableAfterSeconds in body should be less than or equal to 2592000",
+    ),
 } | {
     f"header {name}": (header(name=name, value="a"), f"{IN_HEADER}.name", NO_HEADER)
     for name in (
@@ -361,6 +396,9 @@ ACCEPTED: dict[str, Spec] = {
     "the name of an RBAC role": source(apiVersion="rbac.authorization.k8s.io/v1", kind="Role", names=["system:a"]),
     "a field selector of two": source(fieldSelector="status.phase=Failed,spec.nodeName!="),
     "content with raw format": {"payload": {"format": "Raw", "content": "Metadata"}},
+    "order, a rate and no end": {
+        "delivery": {"ordering": "PerObject", "rateLimit": {"perSecond": 1000, "burst": 1}, "disableAfterSeconds": 0}
+    },
     "a single attempt": {"delivery": {"retry": {"maxAttempts": 1}}},
     "a schedule that fills the age": {"delivery": {"retry": {"schedule": [0, 15], "maxAgeSeconds": 15}}},
 }

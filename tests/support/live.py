@@ -97,20 +97,33 @@ class LiveOperator:
         ]
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
+        self._begin = 0
 
     def start(self) -> LiveOperator:
         """Start and wait until it is ready."""
-        with self.log.open("ab") as log:
-            begin = log.tell()
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        self.port = eventually(lambda: self._port(begin), "the operator names its port", START_SECONDS)
-        eventually(lambda: self.get("/readyz")[0] == 200, "the operator is ready", START_SECONDS)
+        self.launch()
+        self.wait_ready()
         return self
 
-    def _port(self, begin: int) -> int:
+    def launch(self) -> None:
+        """Start the process; it is not ready yet."""
+        with self.log.open("ab") as log:
+            self._begin = log.tell()
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        self.port = 0
+
+    def wait_ready(self) -> None:
+        """Wait until what was launched is ready."""
+        self.port = eventually(self._port, "the operator names its port", START_SECONDS)
+        eventually(lambda: self.get("/readyz")[0] == 200, "the operator is ready", START_SECONDS)
+
+    def _port(self) -> int:
         assert self.process is not None
         assert self.process.poll() is None, f"the operator ended:\n{self.log.read_text()[-4000:]}"
-        for line in self.log.read_bytes()[begin:].splitlines():
+        with self.log.open("rb") as log:
+            log.seek(self._begin)
+            lines = log.read().splitlines()
+        for line in lines:
             with contextlib.suppress(ValueError):
                 if port := json.loads(line).get("port"):
                     return int(port)

@@ -33,8 +33,9 @@ class Recorder:
         self.committed: list[str] = []
         self.problems: list[ApiError | None] = []
         self.drops: list[str] = []
+        self.repairs: list[Operation] = []
         self.before: Callable[[], object] = lambda: None
-        self.hooks = Hooks(self._sink, self._after_commit, self._on_problem, self._on_drop)
+        self.hooks = Hooks(self._sink, self._after_commit, self._on_problem, self._on_drop, self._on_repair)
 
     async def _sink(self, changes: Sequence[Change]) -> Sequence[Message]:
         self.before()
@@ -49,6 +50,9 @@ class Recorder:
 
     def _on_drop(self, scope: Scope, reason: str) -> None:
         self.drops.append(reason)
+
+    def _on_repair(self, scope: Scope, operation: Operation) -> None:
+        self.repairs.append(operation)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until it holds."""
