@@ -5,59 +5,31 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from hookline.errors import StoreError
-from hookline.model import Attempt, Claimed, Counts, Message, Outcome, Seen, Verdict, WatchCommit
+from hookline.model import Claimed, Counts, Outcome, Seen, WatchCommit
 from hookline.outbox.store import Store
-
-A, B = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
-PODS, JOBS = "v1/pods@shop", "batch/v1/jobs@*?status.successful=1"
-UNSTORABLE = "\ud800"  # a lone surrogate: no backend can encode it
-EVER = 4e9
-
-
-def message(number: int, subscription: str = A, **changes: Any) -> Message:
-    plain = Message(
-        id=f"msg_{number:04d}",
-        subscription=subscription,
-        sequence=number,
-        object_uid="11111111-2222-4333-8444-555555555555",
-        event_type="dev.hookline.apps.deployment.updated",
-        headers=(("content-type", "application/json"),),
-        body=b"{}",
-        observed=1_700_000_000.125,
-    )
-    return dataclasses.replace(plain, **changes)
-
-
-async def add(store: Store, *messages: Message) -> int:
-    return await store.commit(WatchCommit(PODS, messages))
-
-
-def attempt(claimed: Claimed, outcome: Outcome, *, at: float = 100.0, retry_at: float | None = None) -> Attempt:
-    return Attempt(claimed, Verdict(outcome, "HTTP503", 503, retry_at), started=at, duration=0.0)
-
-
-async def finish(store: Store, outcome: Outcome, *messages: Message, at: float = 100.0) -> None:
-    await add(store, *messages)
-    claimed = await store.claim({m.subscription: len(messages) for m in messages}, EVER)
-    assert len(claimed) == len(messages)
-    await store.record([attempt(c, outcome, at=at) for c in claimed])
-
-
-def ids(claimed: Any) -> list[str]:
-    return [c.message.id for c in claimed]
-
-
-async def restart(store: Store, store_factory: Callable[[], Store]) -> Store:
-    await store.close()
-    fresh = store_factory()
-    await fresh.open()
-    return fresh
+from hookline.stored import Replay, ReplayState, Retention
+from support.outbox import (
+    EVER,
+    JOBS,
+    PODS,
+    UNSTORABLE,
+    A,
+    B,
+    add,
+    attempt,
+    finish,
+    ids,
+    message,
+    prune,
+    restart,
+)
 
 
 class TestOpenAndClose:
@@ -96,7 +68,10 @@ class TestOpenAndClose:
             lambda s: s.record([]),
             lambda s: s.next_due(),
             lambda s: s.counts(),
-            lambda s: s.prune(1.0, 1.0, 1),
+            lambda s: s.prune(Retention(1.0, 1), Retention(1.0, 1), 1),
+            lambda s: s.replay(Replay("r", A)),
+            lambda s: s.replay_counts(),
+            lambda s: s.forget_replay("r"),
             lambda s: s.size(),
         ],
     )
@@ -253,7 +228,7 @@ class TestSubscriptions:
     async def test_all_that_left_anything_are_known(self, store):
         await store.attach(A, PODS, "1")
         await finish(store, Outcome.DELIVERED, message(1, B))
-        assert await store.prune(EVER, EVER, 10) == 1
+        assert await prune(store, EVER, EVER, 10) == 1
         assert await store.subscriptions() == {A, B}
 
     async def test_one_that_only_detached_left_nothing(self, store):
@@ -300,7 +275,7 @@ class TestSubscriptions:
 
     async def test_sequences_outlive_their_messages_and_a_restart(self, store, store_factory):
         await finish(store, Outcome.DELIVERED, message(1), message(2))
-        assert await store.prune(EVER, EVER, 10) == 2
+        assert await prune(store, EVER, EVER, 10) == 2
         fresh = await restart(store, store_factory)
         assert await fresh.sequences() == {A: 2}
         await fresh.close()
@@ -450,31 +425,31 @@ class TestPrune:
         await finish(store, Outcome.DEAD, message(3), at=10.0)
         await finish(store, Outcome.DEAD, message(4), at=20.0)
         await add(store, message(5))
-        assert await store.prune(10.0, 10.0, 99) == 0
-        assert await store.prune(20.0, 0.0, 99) == 1
+        assert await prune(store, 10.0, 10.0, 99) == 0
+        assert await prune(store, 20.0, 0.0, 99) == 1
         assert await store.counts() == {A: Counts(pending=1, delivered=1, dead=2)}
-        assert await store.prune(0.0, 20.0, 99) == 1
+        assert await prune(store, 0.0, 20.0, 99) == 1
         assert await store.counts() == {A: Counts(pending=1, delivered=1, dead=1)}
-        assert await store.prune(EVER, EVER, 99) == 2
+        assert await prune(store, EVER, EVER, 99) == 2
         assert await store.counts() == {A: Counts(pending=1)}
         assert ids(await store.claim({A: 9}, EVER)) == ["msg_0005"]
 
     async def test_the_limit_holds_over_both_states(self, store):
         await finish(store, Outcome.DELIVERED, *(message(n) for n in range(5)))
         await finish(store, Outcome.DEAD, *(message(n, B) for n in range(5)))
-        assert await store.prune(EVER, EVER, 0) == 0
-        assert [await store.prune(EVER, EVER, 4) for _ in range(4)] == [4, 4, 2, 0]
+        assert await prune(store, EVER, EVER, 0) == 0
+        assert [await prune(store, EVER, EVER, 4) for _ in range(4)] == [4, 4, 2, 0]
 
     async def test_a_pruned_message_may_be_stored_again(self, store):
         await finish(store, Outcome.DELIVERED, message(1))
-        await store.prune(EVER, EVER, 1)
+        await prune(store, EVER, EVER, 1)
         assert await add(store, message(1)) == 1
 
     async def test_the_volume_gets_its_room_back(self, store, store_factory):
         await finish(store, Outcome.DELIVERED, *(message(n, body=bytes(100_000)) for n in range(100)))
         full = await store.size()
         assert full > 100 * 100_000
-        await store.prune(EVER, EVER, 100)
+        await prune(store, EVER, EVER, 100)
         fresh = await restart(store, store_factory)
         assert await fresh.size() < full / 10
         await fresh.close()
@@ -507,16 +482,37 @@ class TestRestart:
         await fresh.close()
 
 
+Key = tuple[str, str]
+
+
+async def agrees(
+    store: Store, subscriptions: list[str], states: dict[Key, str], held: list[Claimed], replays: dict[str, set[Key]]
+) -> None:
+    """Compare what the store says with the model."""
+    expected = {s: [state for (owner, _), state in states.items() if owner == s] for s in subscriptions}
+    counts = await store.counts()
+    for subscription, found in expected.items():
+        recount = Counts(found.count("pending"), found.count("delivered"), found.count("dead"))
+        assert counts.get(subscription, Counts()) == recount
+    free = {s for s in subscriptions if expected[s].count("pending") > sum(c.message.subscription == s for c in held)}
+    assert (await store.next_due()).keys() == free
+    last = {key: uid for uid, keys in replays.items() for key in keys}  # the replay that selected a message last
+    waiting = Counter(last[key] for key, state in states.items() if state == "pending" and key in last)
+    for uid, known in (await store.replay_counts()).items():
+        assert known.total - known.replayed - known.failed == waiting[uid]
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_any_order_of_calls_agrees_with_a_model(store, store_factory, clock, seed: int):
     """The counters are kept, not counted: recount them in a model that can't be subtle."""
     rng = random.Random(seed)
     subscriptions = [A, B, "c"]
-    states: dict[tuple[str, str], str] = {}
+    states: dict[Key, str] = {}
+    replays: dict[str, set[Key]] = {}
     held: list[Claimed] = []
     number = 0
     for _ in range(150):
-        match rng.choice(["add", "add", "claim", "record", "record", "release", "prune", "forget", "restart"]):
+        match rng.choice([*("add", "claim", "record") * 2, "release", "prune", "replay", "forget", "restart"]):
             case "add":
                 batch = [message(number + n, rng.choice(subscriptions)) for n in range(rng.randrange(6))]
                 batch += [message(rng.randrange(number + 1), rng.choice(subscriptions))]
@@ -524,6 +520,7 @@ async def test_any_order_of_calls_agrees_with_a_model(store, store_factory, cloc
                 new = {(m.subscription, m.id) for m in batch} - states.keys()
                 assert await add(store, *batch) == len(new)
                 states.update(dict.fromkeys(new, "pending"))
+                replays = {uid: keys - new for uid, keys in replays.items()}
             case "claim":
                 held += await store.claim({s: rng.randrange(4) for s in subscriptions}, EVER)
             case "record" if held:
@@ -539,8 +536,15 @@ async def test_any_order_of_calls_agrees_with_a_model(store, store_factory, cloc
                 await store.release([held.pop().row])
             case "prune":
                 gone = {key for key, state in states.items() if state != "pending"}
-                assert await store.prune(EVER, EVER, 10**6) == len(gone)
+                assert await prune(store, EVER, EVER, 10**6) == len(gone)
                 states = {key: state for key, state in states.items() if key not in gone}
+            case "replay":
+                owner = rng.choice(subscriptions)
+                again = [key for key, state in states.items() if key[0] == owner and state != "pending"]
+                request = Replay(f"replay-{number}-{len(replays)}", owner, frozenset(ReplayState))
+                assert (await store.replay(request)).total == len(again)
+                replays[request.uid] = set(again)
+                states.update(dict.fromkeys(again, "pending"))
             case "forget" if rng.random() < 0.2:
                 lost = rng.choice(subscriptions)
                 await store.forget_subscription(lost)
@@ -548,13 +552,5 @@ async def test_any_order_of_calls_agrees_with_a_model(store, store_factory, cloc
                 held = [c for c in held if c.message.subscription != lost]
             case "restart" if rng.random() < 0.2:
                 store, held = await restart(store, store_factory), []
-        expected = {s: [state for (owner, _), state in states.items() if owner == s] for s in subscriptions}
-        counts = await store.counts()
-        for subscription, found in expected.items():
-            recount = Counts(found.count("pending"), found.count("delivered"), found.count("dead"))
-            assert counts.get(subscription, Counts()) == recount
-        free = {
-            s for s in subscriptions if expected[s].count("pending") > sum(c.message.subscription == s for c in held)
-        }
-        assert (await store.next_due()).keys() == free
+        await agrees(store, subscriptions, states, held, replays)
     await store.close()

@@ -1,5 +1,5 @@
-"""The edge of the API: what people write becomes a ``Subscription``.
+"""The edge of the API: what people write becomes a ``Subscription`` or a ``Replay``.
 
-In: a ``WebhookSubscription`` as the API server stores it. Out: a ``Subscription`` for the controller, or all that is
-wrong with it, field by field. Pure. The way back, facts to conditions, is the status room's.
+In: an object as the API server stores it. Out: the value for the controller, or all that is wrong with it, field by
+field. Pure. The way back, facts to conditions, is the status room's.
 """

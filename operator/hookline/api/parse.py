@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from hookline import reasons
 from hookline.errors import InvalidSpec, SpecError
 from hookline.model import (
     Content,
@@ -21,6 +22,7 @@ from hookline.model import (
     Object,
     Operation,
     Payload,
+    RateLimit,
     RetryPolicy,
     SecretRef,
     Source,
@@ -29,7 +31,16 @@ from hookline.model import (
 
 DEFAULT_SCHEDULE = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
 DEFAULT_MAX_AGE = 7 * 86400.0
+DEFAULT_DISABLE_AFTER = 432_000
 DEFAULT_EXCLUDE = ("metadata.managedFields",)
+REQUEST_LIMIT = 256
+
+
+class Ordering(StrEnum):
+    """The values of ``spec.delivery.ordering``."""
+
+    NONE = "None"
+    PER_OBJECT = "PerObject"
 
 
 def parse(obj: Object) -> Subscription:
@@ -63,6 +74,10 @@ def parse(obj: Object) -> Subscription:
         timeout=float(reader.get(delivery, "timeoutSeconds", int, 15, "spec.delivery")),
         retry=_retry(reader, delivery),
         max_in_flight=reader.get(delivery, "maxInFlight", int, 8, "spec.delivery"),
+        ordered=reader.member(delivery, "ordering", Ordering, Ordering.NONE, "spec.delivery") is Ordering.PER_OBJECT,
+        rate=_rate(reader, delivery),
+        disable_after=float(reader.get(delivery, "disableAfterSeconds", int, DEFAULT_DISABLE_AFTER, "spec.delivery")),
+        requested_at=str((metadata.get("annotations") or {}).get(reasons.REQUESTED_AT, ""))[:REQUEST_LIMIT],
     )
     if reader.errors:
         raise InvalidSpec(reader.errors)
@@ -192,3 +207,16 @@ def _retry(reader: _Reader, delivery: Mapping[str, Any]) -> RetryPolicy:
     attempts = reader.get(raw, "maxAttempts", int, len(schedule) + 1, "spec.delivery.retry")
     max_age = reader.get(raw, "maxAgeSeconds", int, int(DEFAULT_MAX_AGE), "spec.delivery.retry")
     return RetryPolicy(tuple(float(wait) for wait in schedule[: attempts - 1]), float(max_age))
+
+
+def _rate(reader: _Reader, delivery: Mapping[str, Any]) -> RateLimit | None:
+    where = "spec.delivery.rateLimit"
+    raw = reader.get(delivery, "rateLimit", dict, {}, "spec.delivery")
+    if not raw:
+        return None
+    per_second = reader.get(raw, "perSecond", int, 0, where)
+    burst = reader.get(raw, "burst", int, per_second, where)
+    if per_second < 1 or burst < 1:
+        reader.fail(where, "must have `perSecond` and `burst` of at least 1")
+        return None
+    return RateLimit(per_second, burst)

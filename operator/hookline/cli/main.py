@@ -17,6 +17,8 @@ USAGE = """usage: hookline COMMAND [OPTIONS]
 commands:
   run       run the operator (hookline run --help lists the settings)
   verify    check the signature of a saved request
+  receive   receive signed requests and act on each once; receive new-endpoint makes a path and its key
+  outbox    check, list or export the outbox of a stopped operator
   version   print the version
 """
 
@@ -59,12 +61,30 @@ def _verify(arguments: Sequence[str]) -> int:
     return verify(arguments)
 
 
+def _receive(arguments: Sequence[str]) -> int:
+    from hookline.cli.receive import receive
+
+    return receive(arguments)
+
+
+def _outbox(arguments: Sequence[str]) -> int:
+    from hookline.cli.outbox import outbox
+
+    return outbox(arguments)
+
+
 def _version(_: Sequence[str]) -> int:
     print(__version__)
     return 0
 
 
-_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {"run": _run, "verify": _verify, "version": _version}
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "run": _run,
+    "verify": _verify,
+    "receive": _receive,
+    "outbox": _outbox,
+    "version": _version,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 from hookline.errors import StoreError
 from hookline.model import Attempt, Claimed, Counts, Seen, WatchCommit
+from hookline.outbox.sqlite_messages import NOTHING
 from hookline.outbox.sqlite_writer import Session, Writer
+from hookline.stored import Pruned, Replay, ReplayCounts, Retention
 
 
 class SqliteStore:
@@ -27,6 +29,7 @@ class SqliteStore:
         self._path = path
         self._clock = clock
         self._current: Writer | None = None
+        self._ordered: dict[str, bool] = {}  # as the file says, where it is known
 
     @property
     def _writer(self) -> Writer:
@@ -50,6 +53,10 @@ class SqliteStore:
         writer, self._current = self._current, None
         if writer is not None:
             await writer.stop()
+
+    async def take_over(self, epoch: int) -> None:
+        """See ``Store.take_over``."""
+        await self._writer.submit(lambda s: s.fence.take_over(epoch), writes=True, fenced=False)
 
     async def commit(self, commit: WatchCommit) -> int:
         """See ``Store.commit``."""
@@ -91,6 +98,7 @@ class SqliteStore:
 
     async def forget_subscription(self, subscription: str) -> None:
         """See ``Store.forget_subscription``."""
+        self._ordered.pop(subscription, None)
         await self._writer.submit(lambda s: s.messages.forget(subscription), writes=True)
 
     async def subscriptions(self) -> frozenset[str]:
@@ -101,15 +109,32 @@ class SqliteStore:
         """See ``Store.sequences``."""
         return await self._writer.submit(lambda s: s.messages.sequences(), writes=False)
 
-    async def claim(self, wanted: Mapping[str, int], now: float) -> Sequence[Claimed]:
+    async def claim(
+        self,
+        wanted: Mapping[str, int],
+        now: float,
+        *,
+        ordered: Container[str] = (),
+        retries: Mapping[str, int] = NOTHING,
+        room: Mapping[str, int] = NOTHING,
+    ) -> Sequence[Claimed]:
         """See ``Store.claim``. Claims live in memory: the process that could end them is the one that holds them."""
         writer = self._writer
-        claimed = writer.submit(lambda s: s.messages.claim(wanted, now), writes=False)
+        switched = {uid: uid in ordered for uid in wanted if self._ordered.get(uid) != (uid in ordered)}
+
+        def work(session: Session) -> list[Claimed]:
+            for uid, flag in switched.items():
+                session.messages.order(uid, ordered=flag)
+            return session.messages.claim(wanted, now, ordered, retries, room)
+
+        claimed = writer.submit(work, writes=bool(switched))
         try:
-            return await asyncio.shield(claimed)
+            result = await asyncio.shield(claimed)
         except asyncio.CancelledError:
             claimed.add_done_callback(lambda done: _give_back(writer, done))
             raise
+        self._ordered.update(switched)
+        return result
 
     async def release(self, rows: Sequence[int]) -> None:
         """See ``Store.release``."""
@@ -127,9 +152,21 @@ class SqliteStore:
         """See ``Store.counts``."""
         return await self._writer.submit(lambda s: s.messages.counts(), writes=False)
 
-    async def prune(self, delivered_before: float, dead_before: float, limit: int) -> int:
+    async def prune(self, delivered: Retention, dead: Retention, limit: int) -> Pruned:
         """See ``Store.prune``."""
-        return await self._writer.submit(lambda s: s.messages.prune(delivered_before, dead_before, limit), writes=True)
+        return await self._writer.submit(lambda s: s.keeper.prune(delivered, dead, limit), writes=True)
+
+    async def replay(self, request: Replay) -> ReplayCounts:
+        """See ``Store.replay``."""
+        return await self._writer.submit(lambda s: s.replays.replay(request), writes=True)
+
+    async def replay_counts(self) -> Mapping[str, ReplayCounts]:
+        """See ``Store.replay_counts``."""
+        return await self._writer.submit(lambda s: s.replays.counts(), writes=False)
+
+    async def forget_replay(self, uid: str) -> None:
+        """See ``Store.forget_replay``."""
+        await self._writer.submit(lambda s: s.replays.forget(uid), writes=True)
 
     async def size(self) -> int:
         """See ``Store.size``."""

@@ -9,28 +9,35 @@ import fcntl
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO
 
 import apsw
 
-from hookline.errors import StoreError, StoreVersionError
+from hookline.errors import StoreDamaged, StoreError, StoreInUse, StoreVersionError, ValueRefused
 from hookline.outbox.sqlite_schema import APPLICATION_ID, MIGRATIONS
 
 _CACHE_KIB = 16 * 1024
 _LOG_LIMIT_BYTES = 64 * 1024 * 1024
 _LOG_PAGES = 4000
+_PIECE = 64 * 1024  # SQLite writes less than 128 KiB at once
 
+_LOOK = "look at it with `hookline outbox check`"
 _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (apsw.FullError, "its volume is full: enlarge it or make room; it goes on by itself"),
-    (apsw.CorruptError, "its file is damaged: restore it, or move it away to start with an empty outbox"),
-    (apsw.NotADBError, "its file is not a database: name another path, or move the file away"),
+    (apsw.CorruptError, f"its file is damaged: {_LOOK}; restore it, or move it away to start with an empty outbox"),
+    (apsw.NotADBError, f"its file is not a database: {_LOOK}; restore it, move it away, or name another path"),
     (apsw.CantOpenError, "its file can't be opened: check that the directory exists and is writable"),
     (OSError, "its file can't be opened: check the mount and the file's owner"),
     (apsw.ReadOnlyError, "its file is read-only: check the mount and the file's owner"),
     (apsw.BusyError, "another program has its file open: close that program"),
     (apsw.IOError, "its volume fails to read or write: check the disk; it goes on by itself once that works again"),
+)
+_KINDS: tuple[tuple[tuple[type[Exception], ...], type[StoreError]], ...] = (
+    ((apsw.CorruptError, apsw.NotADBError), StoreDamaged),
+    # No encoding, no such type, too large, or against a rule of the table: the same call would fail for ever.
+    ((TypeError, ValueError, OverflowError, apsw.TooBigError, apsw.MismatchError, apsw.ConstraintError), ValueRefused),
 )
 
 
@@ -39,7 +46,8 @@ def store_error(path: Path, error: BaseException) -> StoreError:
     if isinstance(error, StoreError):
         return type(error)(*error.args)
     advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), "the call was refused")
-    failure = StoreError(f"outbox {path}: {advice} ({type(error).__name__}: {error})")
+    kind = next((kind for causes, kind in _KINDS if isinstance(error, causes)), StoreError)
+    failure = kind(f"outbox {path}: {advice} ({type(error).__name__}: {error})")
     failure.__cause__ = error
     return failure
 
@@ -58,6 +66,7 @@ class Database:
         try:
             # Bodies are the tenants' business: nobody else on the node may read them.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            write_log_again(path)
             self.connection = apsw.Connection(str(path))
             try:
                 prepare(self.connection, path)
@@ -77,6 +86,27 @@ class Database:
         """Close the file, then let the next process in."""
         with closing(self._lock):
             self.connection.close()
+
+
+def write_log_again(path: Path) -> None:
+    """Write the log that an earlier process left over itself, and sync it. Raises apsw.Error.
+
+    After a failed fsync Linux calls the pages clean, though they are in its cache only. Who reads the log then would
+    build on a transaction that the next power cut takes away, and all after it. A log left by a clean end is absent.
+    """
+    log = path.with_name(path.name + "-wal")
+    if not log.exists():
+        return
+    # By way of SQLite's own file layer, so that whoever puts another one below (tests do) sees these writes as well.
+    file = apsw.VFSFile("", str(log), [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
+    try:
+        size = file.xFileSize()
+        for offset in range(0, size, _PIECE):
+            file.xWrite(file.xRead(min(_PIECE, size - offset), offset), offset)
+        if size:
+            file.xSync(apsw.SQLITE_SYNC_FULL)
+    finally:
+        file.xClose()
 
 
 def prepare(connection: apsw.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
@@ -121,13 +151,10 @@ def _lock(path: Path) -> IO[str]:
         ) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.truncate()
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
     except BlockingIOError as error:
         holder = file.read() or "another process"
         file.close()
-        raise StoreError(
+        raise StoreInUse(
             f"outbox {path}: in use by {holder}: an outbox belongs to one process. Stop the other one "
             "(in Kubernetes: replicas 1, strategy Recreate), or give this one its own volume"
         ) from error
@@ -136,4 +163,8 @@ def _lock(path: Path) -> IO[str]:
         raise StoreError(
             f"outbox {path}: the lock beside it can't be taken ({error.strerror}): use a local disk"
         ) from error
+    with suppress(OSError):  # on a full volume the lock holds all the same, it only can't name its holder
+        file.truncate()
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
     return file

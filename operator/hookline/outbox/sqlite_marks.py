@@ -29,6 +29,8 @@ class Marks:
 
     def advance(self, commit: WatchCommit) -> None:
         """Apply the last-seen entries and the checkpoint of one step of a watch; what is forgotten wins."""
+        if not (commit.seen or commit.forgotten or commit.resource_version is not None):
+            return
         self._db.execute("INSERT INTO scopes (key) VALUES (?) ON CONFLICT DO NOTHING", (commit.scope_key,))
         scope: int = self._db.execute("SELECT id FROM scopes WHERE key = ?", (commit.scope_key,)).get
         self._db.executemany(_SEE, ((scope, s.uid, s.resource_version, s.projection, int(s.full)) for s in commit.seen))

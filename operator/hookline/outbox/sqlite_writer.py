@@ -17,9 +17,12 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 
 from hookline.errors import StoreError
+from hookline.outbox.sqlite_fence import Fence
 from hookline.outbox.sqlite_file import Database, store_error
 from hookline.outbox.sqlite_marks import Marks
 from hookline.outbox.sqlite_messages import Messages
+from hookline.outbox.sqlite_replays import Replays
+from hookline.outbox.sqlite_retention import Keeper
 
 T = TypeVar("T")
 
@@ -36,11 +39,20 @@ class Session:
         self.connection = self.database.connection
         self.messages = Messages(self.connection, clock)
         self.marks = Marks(self.connection)
+        self.replays = Replays(self.connection, clock)
+        self.keeper = Keeper(self.connection)
+        self.fence = Fence(self.connection)
+
+    def settle(self, *, kept: bool) -> None:
+        """The transaction ended: bring the memory of claims and of the epoch in line with what is stored."""
+        self.messages.claims.settle(kept=kept)
+        self.fence.settle(kept=kept)
 
 
 class _Job(NamedTuple):
     work: Callable[[Session], Any]
     writes: bool
+    fenced: bool
     future: asyncio.Future[Any]
 
 
@@ -73,12 +85,15 @@ class Writer:
             self._jobs.put(None)
             raise
 
-    def submit(self, work: Callable[[Session], T], *, writes: bool) -> asyncio.Future[T]:
-        """Queue a call; ``writes`` says that it changes tables. Raises StoreError after ``stop``."""
+    def submit(self, work: Callable[[Session], T], *, writes: bool, fenced: bool = True) -> asyncio.Future[T]:
+        """Queue a call; ``writes`` says that it changes tables, which fails with Fenced if another process took over.
+
+        Only the call that takes over goes without that (``fenced=False``). Raises StoreError after ``stop``.
+        """
         if not self.accepting:
             raise StoreError(f"outbox {self._path}: closed")
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(work, writes, future))
+        self._jobs.put(_Job(work, writes, fenced and writes, future))
         return future
 
     async def stop(self) -> None:
@@ -138,9 +153,9 @@ def _run(session: Session, batch: Sequence[_Job]) -> list[_Outcome]:
     """Run calls in one transaction; when it can't be committed, all of them fail and nothing of them is kept.
 
     A failed write or fsync of the log does not poison the connection: SQLite advances the end of the log only after
-    the fsync, so the next transaction writes the same pages of the log again.
+    the fsync, so the next transaction writes the same pages of the log again. (docs/decisions/0008)
     """
-    connection, claims = session.connection, session.messages.claims
+    connection = session.connection
     writing = any(job.writes for job in batch)
     try:
         if writing:
@@ -152,9 +167,9 @@ def _run(session: Session, batch: Sequence[_Job]) -> list[_Outcome]:
         with suppress(apsw.Error):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        claims.settle(kept=False)
+        session.settle(kept=False)
         return [_Outcome(job.future, None, store_error(session.path, error)) for job in batch]
-    claims.settle(kept=True)
+    session.settle(kept=True)
     return outcomes
 
 
@@ -164,6 +179,8 @@ def _run_one(session: Session, job: _Job, *, writing: bool) -> _Outcome:
     if job.writes:
         connection.execute("SAVEPOINT job")
     try:
+        if job.fenced:
+            session.fence.check()
         result, failure = job.work(session), None
     except Exception as error:
         if writing and not connection.in_transaction:

@@ -1,15 +1,17 @@
 """What an outbox is: the Protocol that every backend keeps, checked by the conformance suite in ``tests/conformance``.
 
-A message's states: pending -> delivered | dead. A claim is not a state: it ends with ``record`` or ``release``, or with
-the process. Every method raises ``StoreError`` when the backend can't do it; then nothing of that call was kept.
+A message's states: pending -> delivered | dead, and back to pending by ``replay``. A claim is not a state: it ends with
+``record`` or ``release``, or with the process. Every method raises ``StoreError`` when the backend can't do it; then
+nothing of that call was kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
 from hookline.model import Attempt, Claimed, Counts, Seen, WatchCommit
+from hookline.stored import Pruned, Replay, ReplayCounts, Retention
 
 
 class Store(Protocol):
@@ -20,6 +22,14 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finish what was begun and close; later calls raise StoreError."""
+
+    async def take_over(self, epoch: int) -> None:
+        """Work under this epoch from now on; whoever works under an older one can't write any more.
+
+        Raises Fenced, with the epoch in force, when that is later. A store that was not taken over works under the
+        epoch that it found when it was opened. Every method that changes something raises Fenced once another store
+        handle took over; nothing of that call was kept.
+        """
 
     async def commit(self, commit: WatchCommit) -> int:
         """Make one step of a watch durable, all or nothing, before anything of it may be sent.
@@ -60,10 +70,23 @@ class Store(Protocol):
     async def sequences(self) -> Mapping[str, int]:
         """The highest sequence number ever committed, by subscription, delivered and pruned messages included."""
 
-    async def claim(self, wanted: Mapping[str, int], now: float) -> Sequence[Claimed]:
+    async def claim(
+        self,
+        wanted: Mapping[str, int],
+        now: float,
+        *,
+        ordered: Container[str] = (),
+        retries: Mapping[str, int] = ...,
+        room: Mapping[str, int] = ...,
+    ) -> Sequence[Claimed]:
         """Hand out due messages, at most ``wanted[subscription]`` of each, in order of due time and then age.
 
         No message is handed out twice until it is recorded or released.
+
+        Of a subscription in ``ordered`` only the oldest pending message of each object is handed out (in the order of
+        storing), and only while none of that object is; the others wait for its end, whether delivered or dead. At
+        most ``retries[subscription]`` of those handed out were tried before, and none is added once their bodies hold
+        ``room[subscription]`` bytes; where these have no entry there is no such bound.
         """
 
     async def release(self, rows: Sequence[int]) -> None:
@@ -78,8 +101,25 @@ class Store(Protocol):
     async def counts(self) -> Mapping[str, Counts]:
         """Messages by state for each subscription."""
 
-    async def prune(self, delivered_before: float, dead_before: float, limit: int) -> int:
-        """Delete at most ``limit`` messages finished before these times. Returns how many went."""
+    async def prune(self, delivered: Retention, dead: Retention, limit: int) -> Pruned:
+        """Delete at most ``limit`` finished messages: those too old, then the oldest of what takes too much room.
+
+        Room is bounded for the whole store, as the volume is. It is taken from the subscriptions that hold most, down
+        to one level, so that a noisy one can't push out what others keep. Bytes are those of headers and bodies.
+        """
+
+    async def replay(self, request: Replay) -> ReplayCounts:
+        """Set the messages that ``request`` selects pending again: due now, no attempt made, the same in all else.
+
+        Pending messages are left alone. The store remembers the replay's uid: a second call with it selects nothing,
+        and tells how far the first one is.
+        """
+
+    async def replay_counts(self) -> Mapping[str, ReplayCounts]:
+        """How far each remembered replay is, by its uid. Each message is counted once, when it is finished again."""
+
+    async def forget_replay(self, uid: str) -> None:
+        """Drop what is remembered of a replay; its messages stay as they are."""
 
     async def size(self) -> int:
         """Bytes that the store takes on its volume (the log included)."""

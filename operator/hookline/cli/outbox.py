@@ -1,0 +1,141 @@
+"""``hookline outbox check|list|export``: what is in the outbox of a stopped operator, for its human.
+
+In: the operator's data directory, which is only read. Out: findings, a table or JSON, JSON lines with bodies. The
+outbox holds no keys, no URLs and no credentials; bodies are what tenants send, so ``export`` is for who may see that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hookline.outbox.sqlite_inspect import STATES, Entry, Inspector, Wanted
+
+LIMIT = 100
+_COLUMNS = ("STATE", "SUBSCRIPTION", "ID", "TYPE", "ATTEMPTS", "REASON", "CODE", "STORED", "DUE")
+_TIMES = ("observed", "stored", "due", "finished")
+
+
+def outbox(arguments: Sequence[str]) -> int:
+    """Returns 0, or 1 when ``check`` found something. Raises StoreError (StoreInUse while the operator runs)."""
+    options = _parser().parse_args(list(arguments))
+    try:
+        with Inspector(options.data_dir / "outbox.db") as inspector:
+            command: Callable[[Inspector, argparse.Namespace], int] = options.command
+            code = command(inspector, options)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _check(inspector: Inspector, _: argparse.Namespace) -> int:
+    wrong = inspector.check()
+    for text in wrong:
+        print(text)
+    print(f"{len(wrong)} findings" if wrong else "ok")
+    return 1 if wrong else 0
+
+
+def _list(inspector: Inspector, options: argparse.Namespace) -> int:
+    entries = inspector.entries(_wanted(options))
+    if options.output == "json":
+        print(json.dumps([_plain(entry) for entry in entries], indent=2))
+    else:
+        _print_table([_cells(entry) for entry in entries])
+    return 0
+
+
+def _export(inspector: Inspector, options: argparse.Namespace) -> int:
+    for entry, headers, body in inspector.contents(_wanted(options)):
+        try:
+            content = {"body": body.decode()}
+        except UnicodeDecodeError:
+            content = {"bodyBase64": base64.b64encode(body).decode()}
+        print(json.dumps({**_plain(entry), "headers": headers, **content}, ensure_ascii=False))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(os.environ.get("HOOKLINE_DATA_DIR", "data")),
+        help="the operator's data directory (default: data; env: HOOKLINE_DATA_DIR)",
+    )
+    choice = argparse.ArgumentParser(add_help=False, parents=[place])
+    choice.add_argument("--state", choices=tuple(STATES), help="only messages in this state")
+    choice.add_argument("--subscription", metavar="UID", help="only messages of the subscription with this uid")
+    parser = argparse.ArgumentParser(
+        prog="hookline outbox", description="Look into the outbox of a stopped operator. Nothing is changed."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    check = commands.add_parser("check", parents=[place], help="check the file and what must hold in it")
+    check.set_defaults(command=_check)
+    listing = commands.add_parser("list", parents=[choice], help="list messages, the oldest first")
+    listing.add_argument("--limit", type=_number, default=LIMIT, help=f"at most so many (default: {LIMIT}; 0: all)")
+    listing.add_argument("-o", "--output", choices=("table", "json"), default="table", help="how (default: table)")
+    listing.set_defaults(command=_list)
+    export = commands.add_parser("export", parents=[choice], help="write messages with their bodies as JSON lines")
+    export.add_argument("--limit", type=_number, default=0, help="at most so many (default: 0: all)")
+    export.set_defaults(command=_export)
+    return parser
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
+def _wanted(options: argparse.Namespace) -> Wanted:
+    return Wanted(options.state, options.subscription, options.limit or None)
+
+
+def _plain(entry: Entry) -> dict[str, Any]:
+    """An entry for JSON: camelCase keys as in the API, times as RFC 3339."""
+    fields = {
+        key: _time(value) if key in _TIMES and value is not None else value for key, value in asdict(entry).items()
+    }
+    return {_camel(key): value for key, value in fields.items()}
+
+
+def _camel(key: str) -> str:
+    first, *others = key.split("_")
+    return first + "".join(word.capitalize() for word in others)
+
+
+def _cells(entry: Entry) -> tuple[str, ...]:
+    return (
+        entry.state,
+        entry.subscription,
+        entry.id,
+        entry.type,
+        str(entry.attempts),
+        entry.reason or "-",
+        str(entry.status_code or "-"),
+        _time(entry.stored),
+        _time(entry.due) if entry.due is not None else "-",
+    )
+
+
+def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
+    table = [_COLUMNS, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
