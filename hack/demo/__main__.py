@@ -75,8 +75,9 @@ class Demo:
     def prepare(self) -> None:
         """Install the CRD, start the operator, apply the subscription, wait until it is ready."""
         self.say("the CRD and a namespace")
-        self.kubectl("apply", "-f", str(ROOT / "crds" / "hookline.dev_webhooksubscriptions.yaml"))
-        self.kubectl("wait", "--for=condition=Established", "crd/webhooksubscriptions.hookline.dev", shown=False)
+        self.kubectl("apply", "-f", str(ROOT / "crds"))
+        for kind in ("webhooksubscriptions", "webhookreplays"):
+            self.kubectl("wait", "--for=condition=Established", f"crd/{kind}.hookline.dev", shown=False)
         self.kubectl("create", "namespace", NAMESPACE)
         self.say("the operator")
         self._start_operator()

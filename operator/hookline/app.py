@@ -2,8 +2,9 @@
 
     watch -> match -> render -> outbox -> deliver -> status
 
-Start: store, API client, deliver, controller (every existing subscription is in force before the first watch opens, so
-that no rule is missing when a watch resumes), watches, kopf, server. Stop: the reverse, within the grace period.
+Start: API client, server; then, as soon as this process leads: store, deliver, controller (every existing subscription
+is in force before the first watch opens, so that no rule is missing when a watch resumes), watches, kopf. Stop: the
+reverse, within the grace period; at once when this process leads no longer or its store can't be trusted.
 """
 
 from __future__ import annotations
@@ -17,26 +18,35 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from hookline import reasons
 from hookline.api.parse import parse
+from hookline.api.replay import parse_replay
+from hookline.controller.lease import Lease
 from hookline.controller.listener import Listener
 from hookline.controller.reconciler import Reconciler
+from hookline.controller.replays import Replays
 from hookline.deliver.client import Client
 from hookline.deliver.dial import tls_context
 from hookline.deliver.guard import AddressPolicy
 from hookline.deliver.verdict import judge
 from hookline.deliver.worker import Dispatcher
-from hookline.errors import HooklineError
+from hookline.errors import Fenced, HooklineError, LeadershipLost, StoreError
 from hookline.flow import Flow
 from hookline.kube import KubeClient
+from hookline.lead import lease_of, take_over
 from hookline.observe.metrics import Metrics
+from hookline.observe.pulse import Pulse
 from hookline.observe.server import Server
+from hookline.outbox.health import OPERATIONS, StoreHealth
 from hookline.outbox.schedule import next_attempt
 from hookline.outbox.sqlite import SqliteStore
 from hookline.outbox.store import Store
 from hookline.settings import Settings
+from hookline.status.replay import ReplayStatus
 from hookline.status.writer import StatusWriter
+from hookline.stored import Retention
 from hookline.watch.discovery import Discovery
 from hookline.watch.manager import WatchManager
 from hookline.watch.namespaces import NamespaceIndex
@@ -44,6 +54,7 @@ from hookline.watch.pace import Pace
 from hookline.watch.teller import Hooks
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 RESYNC_SECONDS = 60.0
 COUNT_SECONDS = 2.0
@@ -52,7 +63,10 @@ PRUNE_LIMIT = 5000
 START_RETRY_SECONDS = 2.0
 FIRST_LOOK_SECONDS = 60.0
 LAST_STATUS_SECONDS = 3.0
+STORE_LOOK_SECONDS = 0.5
 STALE_WATCHES = 3
+STUCK_SECONDS = {"the event loop": 30.0, "the dispatcher": 120.0, "the controller's thread": 120.0}
+"""After so long without a sign of life something is stuck, and only a new process helps."""
 
 
 class App:
@@ -60,13 +74,27 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = Metrics(OPERATIONS)
         self.stopped = asyncio.Event()
         self.port = 0
+        self.pulse = Pulse()
+        self.lease: Lease | None = None
+        self.health = StoreHealth(time.monotonic, self.metrics.store_failed, self._fail, self._may_write)
+        self._standby = False
+        self._wired = False
         self._started = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._renewal: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
         self._patches_seen = 0
+        self.server = Server(
+            settings.listen_host,
+            settings.listen_port,
+            render=self.metrics.render,
+            refresh=self._refresh_metrics,
+            healthy=self._unhealthy,
+            ready=self._unready,
+        )
 
     async def run(self) -> None:
         """Start in order, work, stop in reverse order. Raises what makes a start impossible (SettingsError, …)."""
@@ -74,7 +102,7 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopped.set)
         try:
-            await self._start()
+            await self._unless_stopped(self._start())
             await self.stopped.wait()
         finally:
             await self._stop()
@@ -84,18 +112,22 @@ class App:
     async def _start(self) -> None:
         settings = self.settings
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.store: Store = SqliteStore(settings.data_dir / "outbox.db")
-        await self.store.open()
+        self.store: Store = self.health.watched(SqliteStore(settings.data_dir / "outbox.db"))
         self.kube = await KubeClient.connect(settings.kubeconfig or None)
-        self._wire(await self.store.sequences())
         self.port = await self.server.start()
         log.info("serving /metrics, /healthz and /readyz", extra={"port": self.port})
+        self._spawn(self.pulse.run())
+        await self._take_the_lead()
+        self._wire(await self._patiently(self.store.sequences))
+        await self._patiently(self._count)
+        self._spawn(self._every(STORE_LOOK_SECONDS, self._look_at_store))
         self._spawn(self.dispatcher.run())
         await self._first_look()
         self._spawn(self.reconciler.run())
-        await self.watches.start()
-        await self.reconciler.sweep()
+        await self._patiently(self.watches.start)
+        self._spawn(self._patiently(self.reconciler.sweep))
         self.listener.start()
+        self._spawn(self.replays.run())
         self._spawn(self.status.run())
         for seconds, work in (
             (COUNT_SECONDS, self._count),
@@ -124,31 +156,81 @@ class App:
         self.status = StatusWriter(kube, settings.status_interval_seconds, time.time, on_error)
         self.flow = flow = Flow(settings, self.store, sequences, self.namespaces, discovery, self.status, self.metrics)
         judged = partial(judge, rand=random.random, next_attempt=next_attempt)
-        self.dispatcher = Dispatcher(self.store, self.client, judged, flow.attempted, time.time)
+        self.dispatcher = Dispatcher(
+            self.store, self.client, judged, flow.attempted, time.time, on_breaker=self.status.breaker
+        )
         self.watches = WatchManager(
             kube,
             self.store,
-            Hooks(flow.sink, flow.committed, flow.watch_problem, flow.change_dropped),
+            Hooks(flow.sink, flow.committed, flow.watch_problem, flow.change_dropped, flow.change_repaired),
             clock=time.time,
             random=random.random,
             on_attached=flow.attached,
-            pace=Pace(idle=settings.watch_idle_seconds),
+            pace=Pace(idle=settings.watch_idle_seconds, audit=settings.audit_seconds),
         )
         flow.join(self.watches, self.dispatcher)
         self.reconciler = Reconciler(
             kube, flow, parse, discovery.resource, lambda url: policy.check_url(url).origin, settings.namespaces
         )
-        self.listener = Listener(kube.access, settings.namespaces, self.reconciler.observe)
-        self.server = Server(
-            settings.listen_host,
-            settings.listen_port,
-            render=self.metrics.render,
-            refresh=self._refresh_metrics,
-            healthy=self._unhealthy,
-            ready=self._unready,
+        self.replays = Replays(
+            kube,
+            self.store,
+            parse_replay,
+            self.reconciler.uid_of,
+            lambda uid: self.dispatcher.notify([uid]),
+            ReplayStatus(self.status, time.time).show,
+            settings.namespaces,
         )
+        observers = {reasons.PLURAL: self.reconciler.observe, reasons.REPLAY_PLURAL: self.replays.observe}
+        self.listener = Listener(kube.access, settings.namespaces, observers)
+        self._wired = True
+
+    # Who leads.
+
+    async def _take_the_lead(self) -> None:
+        """Wait until this process leads, where there is an election, and open the outbox."""
+        self.lease = lease_of(self.settings, self.kube)
+        if self.lease is None:
+            await self.store.open()
+            return
+        self._standby = True
+        epoch = await self.lease.acquire()
+        self._standby = False
+        self._watch_over(self.lease.keep(), self._renewal)
+        await take_over(self.store, self.lease, epoch, self.settings.lease_retry_seconds)
+
+    def _may_write(self) -> bool:
+        return self.lease is None or self.lease.leading
+
+    def _fail(self, error: BaseException) -> None:
+        """Something happened after which it is wrong to go on: stop, and end with this error."""
+        if self._failure is None:
+            self._failure = error
+            known = isinstance(error, HooklineError)
+            log.critical("stopping: %s", error if known else type(error).__name__, exc_info=None if known else error)
+        if isinstance(error, LeadershipLost):
+            self.health.shut(Fenced(str(error)))
+        self.stopped.set()
 
     # Loops, start and stop.
+
+    async def _unless_stopped(self, start: Coroutine[Any, Any, None]) -> None:
+        starting, stopping = asyncio.create_task(start), asyncio.create_task(self.stopped.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it until the store lets it be done. An error that can't heal ends the process by itself (``_fail``)."""
+        while True:
+            try:
+                return await work()
+            except StoreError as error:
+                log.warning("waiting for the outbox: %s", error)
+                await asyncio.sleep(START_RETRY_SECONDS)
 
     async def _first_look(self) -> None:
         """Put every existing subscription in force, so that no rule is missing when the watches resume.
@@ -171,37 +253,51 @@ class App:
             self.reconciler.enqueue_unresolved()
 
     async def _stop(self) -> None:
-        """Stop reading, then sending, then telling; bounded by the grace period."""
+        """Stop working, close the outbox, and only then let another process lead."""
         log.info("stopping", extra={"in_flight": self.dispatcher.in_flight if self._started else 0})
+        if self._wired:
+            await self._stop_working()
+        await _end(self._tasks)
         if hasattr(self, "kube"):
-            await self.listener.stop()
-            await self.watches.close()
-            await self.namespaces.close()
-            await self.dispatcher.stop(self.settings.shutdown_grace_seconds)
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            with contextlib.suppress(HooklineError, TimeoutError):
-                async with asyncio.timeout(LAST_STATUS_SECONDS):
-                    await self._count()
-                    await self.status.flush()
-            await self.client.close()
+            await self.store.close()
+            await _end(self._renewal)
+            if self.lease is not None:
+                await self.lease.release()
             await self.server.stop()
             await self.kube.close()
-        await self.store.close()
         log.info("stopped")
 
+    async def _stop_working(self) -> None:
+        """Stop reading, then sending, then telling; bounded by the grace period, which a failure does not get."""
+        if self._failure is not None:
+            await self.dispatcher.stop(0.0)
+        await self.listener.stop()
+        await self.watches.close()
+        await self.namespaces.close()
+        if self._failure is None:
+            await self.dispatcher.stop(self.settings.shutdown_grace_seconds)
+        await _end(self._tasks)
+        if self._may_write():
+            with contextlib.suppress(HooklineError, TimeoutError):
+                async with asyncio.timeout(LAST_STATUS_SECONDS):
+                    await self._look_at_store()
+                    if self._failure is None:
+                        await self._count()
+                    await self.status.flush()
+        await self.client.close()
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._watch_over(work, self._tasks)
+
+    def _watch_over(self, work: Coroutine[Any, Any, None], tasks: list[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work)
-        self._tasks.append(task)
+        tasks.append(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task that should never end did: say so, and end with an error rather than work on without it."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("a part of the operator failed; stopping", exc_info=error)
-            self._failure = error
-            self.stopped.set()
+            self._fail(error)
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -212,15 +308,20 @@ class App:
                 log.warning("%s failed, it will be done again: %s", getattr(work, "__name__", "periodic work"), error)
 
     async def _count(self) -> None:
-        self.status.counts(await self.store.counts())
+        self.flow.counted(await self.store.counts())
 
     async def _prune(self) -> None:
         now, settings = time.time(), self.settings
-        delivered = now - settings.delivered_retention_seconds
-        dead = now - settings.dead_retention_seconds
+        delivered = Retention(now - settings.delivered_retention_seconds, settings.delivered_retention_bytes)
+        dead = Retention(now - settings.dead_retention_seconds, settings.dead_retention_bytes)
         pruned = PRUNE_LIMIT
         while pruned == PRUNE_LIMIT:
-            pruned = await self.store.prune(delivered, dead, PRUNE_LIMIT)
+            gone = await self.store.prune(delivered, dead, PRUNE_LIMIT)
+            self.metrics.pruned(gone)
+            pruned = gone.total
+
+    async def _look_at_store(self) -> None:
+        self.status.store_failing(failing=bool(self.health.failing))
 
     async def _look_again(self) -> None:
         self.reconciler.enqueue_unresolved()
@@ -229,10 +330,16 @@ class App:
 
     async def _refresh_metrics(self) -> None:
         metrics = self.metrics
-        due = await self.store.next_due()
-        metrics.outbox(await self.store.counts(), await self.store.size(), min(due.values(), default=None))
+        leading = not self._standby
+        metrics.life(leading=leading, store_failing=bool(self.health.failing), lag=self.pulse.worst())
+        if not self._wired:
+            return
+        with contextlib.suppress(StoreError):  # the metric of its errors says so
+            due = await self.store.next_due()
+            metrics.outbox(await self.store.counts(), await self.store.size(), min(due.values(), default=None))
         metrics.gauges(
             in_flight=self.dispatcher.in_flight,
+            breakers=self.dispatcher.breakers_open,
             watches=len(self.watches.informers),
             failing=sum(not informer.synced.is_set() for informer in self.watches.informers.values()),
             staleness=self._staleness(),
@@ -247,10 +354,27 @@ class App:
         return max((informer.staleness(now) for informer in self.watches.informers.values()), default=0.0)
 
     def _unhealthy(self) -> str:
+        if not self._wired:
+            return ""
         stale, limit = self._staleness(), STALE_WATCHES * self.settings.watch_idle_seconds
-        return f"a watch has not been heard of for {stale:.0f} s (limit: {limit:.0f} s)" if stale > limit else ""
+        if stale > limit:
+            return f"a watch has not been heard of for {stale:.0f} s (limit: {limit:.0f} s)"
+        silences = zip(STUCK_SECONDS, (self.pulse.lag, self.dispatcher.silence, self.listener.silence), strict=True)
+        stuck = [who for who, silence in silences if silence > STUCK_SECONDS[who]]
+        return f"{' and '.join(stuck)} did not move for too long" if stuck else ""
 
     def _unready(self) -> str:
+        if failing := self.health.failing:
+            return f"the outbox fails: {failing}"
+        if self._standby:  # as ready as it can be: a rollout must not wait for the leader's end to end the leader
+            return ""
         if not self._started:
             return "the operator is starting"
         return "" if self.listener.alive else "the controller's thread is not running"
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait until they are over."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -16,7 +16,12 @@ HooklineError
 │   ├── Forbidden            401 or 403: the operator lacks the right
 │   └── Conflict             409: somebody else wrote first; read again
 ├── StoreError               the outbox can't be read or written: stop acknowledging, try again
-│   └── StoreVersionError    crash at start: the file was written by a newer Hookline
+│   ├── StoreVersionError    crash at start: the file was written by a newer Hookline
+│   ├── StoreInUse           at start: another process has it open; wait for it, or crash
+│   ├── StoreDamaged         crash: what is stored can't be trusted; somebody must restore it or move it away
+│   ├── Fenced               crash: another process leads now, this one must not write any more
+│   └── ValueRefused         leave this value out and count it: it can't be stored, the same call would fail for ever
+├── LeadershipLost           crash: the Lease was lost; the process starts anew as a standby
 └── VerificationError        receiver's side: don't trust this request
     ├── MissingHeader
     ├── TimestampOutOfTolerance
@@ -123,6 +128,33 @@ class StoreError(HooklineError):
 
 class StoreVersionError(StoreError):
     """The outbox was written by a newer version; running on would lose what only that version understands."""
+
+
+class StoreInUse(StoreError):
+    """Another process has the outbox open; the message names it."""
+
+
+class StoreDamaged(StoreError):
+    """The outbox's file is corrupt, or is none: nothing that is read from it can be trusted."""
+
+
+class Fenced(StoreError):
+    """Another process took the outbox over (``epoch`` is the one in force, 0 where unknown): stop, don't try again."""
+
+    def __init__(self, message: str, epoch: int = 0) -> None:
+        super().__init__(message, epoch)
+        self.epoch = epoch
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ValueRefused(StoreError):
+    """A value that the outbox can't hold (no valid Unicode, too large): it is the value's fault, not the volume's."""
+
+
+class LeadershipLost(HooklineError):
+    """Another process holds the Lease, or it could not be renewed in time: stop working at once."""
 
 
 class VerificationError(HooklineError):

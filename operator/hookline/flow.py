@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hookline.deliver.worker import Dispatcher
@@ -20,15 +21,19 @@ from hookline.model import (
     Attempt,
     Change,
     Content,
+    Counts,
     Finding,
     Message,
     NamespacesFrom,
     Object,
+    Operation,
+    Outcome,
     Resource,
     Scope,
     Source,
     Subscription,
     Target,
+    WatchCommit,
 )
 from hookline.observe.metrics import Metrics
 from hookline.outbox.store import Store
@@ -42,6 +47,8 @@ from hookline.watch.namespaces import NamespaceIndex
 log = logging.getLogger(__name__)
 YIELD_EVERY = 64
 NAMESPACES_SECONDS = 10.0
+PING_SCOPE = "hookline.dev/ping"
+"""Stands for a watch where a message comes from none; nothing is kept of it."""
 
 DROP_REASONS = {
     "expression_failed": "ExpressionFailed",
@@ -49,7 +56,9 @@ DROP_REASONS = {
     "not_encodable": "NotEncodable",
     "too_large": "TooLarge",
     "not_decodable": "NotDecodable",
+    "not_storable": "NotStorable",
     "internal_error": "InternalError",
+    "overflow": "Overflow",
 }
 """The words of the status for the drop counter's reasons."""
 
@@ -78,6 +87,7 @@ class Flow:
         discovery: Discovery,
         status: StatusWriter,
         metrics: Metrics,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -86,9 +96,13 @@ class Flow:
         self._discovery = discovery
         self._status = status
         self._metrics = metrics
+        self._clock = clock
         self._router = Router(namespaces.labels, self._expression_failed)
         self._active: dict[str, Active] = {}
         self._unserved: set[tuple[str, str, str]] = set()
+
+        self._targets: dict[str, Target] = {}
+        self._pending: dict[str, int] = {}
 
     def join(self, watches: WatchManager, dispatcher: Dispatcher) -> None:
         """Hand in the two that in their turn need this flow."""
@@ -126,13 +140,27 @@ class Flow:
         needs_full = needs_old_objects(subscription)
         self.watches.set_wanted(uid, sources, needs_full=needs_full, newly_served=newly_served)
 
+    async def requested(self, subscription: Subscription) -> None:
+        """Give the endpoint another chance and a ping, once for each value of the annotation. Raises StoreError."""
+        uid, value = subscription.uid, subscription.requested_at
+        if not value or self._status.handled(uid) == value:
+            return
+        self._sequences[uid] = sequence = self._sequences.get(uid, 0) + 1
+        ping = self._active[uid].renderer.ping(value, self._clock(), sequence)
+        # Its id follows from the value: asked for again after a crash, it is not stored twice.
+        await self._store.commit(WatchCommit(PING_SCOPE, [ping]))
+        self._status.handle(uid, value)
+        self.committed([ping])
+
     def send_to(self, uid: str, target: Target | None) -> None:
         """Send a subscription's messages there; None: keep them until there is a target."""
         if target is None:
+            self._targets.pop(uid, None)
             self.dispatcher.drop_target(uid)
         else:
-            gone = self._status.is_gone(uid, self._active[uid].subscription.generation)
-            self.dispatcher.set_target(replace(target, paused=target.paused or gone))
+            self._targets[uid] = target
+            allowed = self._status.may_send(uid, self._active[uid].subscription.generation)
+            self.dispatcher.set_target(target if allowed else replace(target, paused=True))
 
     def report(self, obj: Object, finding: Finding) -> None:
         """Show what was found in the object's status."""
@@ -146,6 +174,8 @@ class Flow:
         self._status.forget(uid)
         self.watches.drop(uid)
         self._sequences.pop(uid, None)
+        self._targets.pop(uid, None)
+        self._pending.pop(uid, None)
         self._unserved = {kind for kind in self._unserved if kind[0] != uid}
         await self._store.forget_subscription(uid)
         log.info("a subscription is gone; dropped what it left", extra={"uid": uid})
@@ -172,6 +202,9 @@ class Flow:
         return messages
 
     def _render(self, uid: str, change: Change, bindings: Bindings) -> Message | None:
+        if self._pending.get(uid, 0) >= self._settings.max_pending_per_subscription:
+            self._drop(uid, "overflow", "as many messages as may wait already: mend the endpoint, or raise the limit")
+            return None
         sequence = self._sequences.get(uid, 0) + 1
         try:
             message = self._active[uid].renderer.render(change, bindings, sequence)
@@ -183,6 +216,7 @@ class Flow:
             self._drop(uid, "internal_error", f"an unexpected error ({type(error).__name__}): see the operator's log")
             return None
         self._sequences[uid] = sequence
+        self._pending[uid] = self._pending.get(uid, 0) + 1
         return message
 
     def committed(self, messages: Sequence[Message]) -> None:
@@ -192,11 +226,27 @@ class Flow:
     def attempted(self, attempt: Attempt) -> None:
         """An attempt was recorded."""
         self._metrics.attempt(attempt)
-        self._status.attempt(attempt)
+        uid = attempt.claimed.message.subscription
+        if attempt.verdict.outcome is not Outcome.RETRY and uid in self._pending:
+            self._pending[uid] -= 1
+        active = self._active.get(uid)
+        if self._status.attempt(attempt, active.subscription.disable_after if active is not None else 0.0):
+            self._give_up(uid)
         message, verdict = attempt.claimed.message, attempt.verdict
         if log.isEnabledFor(logging.DEBUG):
             fields = {"subscription": message.subscription, "webhook_id": message.id, "outcome": verdict.outcome.value}
             log.debug("attempt: %s", verdict.reason, extra=fields)
+
+    def counted(self, counts: Mapping[str, Counts]) -> None:
+        """The outbox was counted: correct what was added and finished since."""
+        self._pending = {uid: found.pending for uid, found in counts.items()}
+        self._status.counts(counts, self._settings.max_pending_per_subscription)
+
+    def _give_up(self, uid: str) -> None:
+        """Send nothing more to this endpoint until somebody asks for it; its messages stay."""
+        if (target := self._targets.get(uid)) is not None:
+            self.dispatcher.set_target(replace(target, paused=True))
+        log.warning("an endpoint was given up", extra={"subscription": uid})
 
     def attached(self, uid: str, scope: Scope, since: str) -> None:
         """A subscription's position in a watch is known: from here on its rules count."""
@@ -212,8 +262,13 @@ class Flow:
         """A change could not be told at all."""
         self._metrics.dropped(reason)
         for uid in self._listeners(scope):
-            text = f"a change of one {scope.resource.kind} can't be decoded"
+            what = "stored" if reason == "not_storable" else "decoded"
+            text = f"a change of one {scope.resource.kind} can't be {what}"
             self._status.dropped(uid, DROP_REASONS[reason], text)
+
+    def change_repaired(self, _: Scope, operation: Operation) -> None:
+        """The API server's watch had left out a change; it was told nevertheless."""
+        self._metrics.repaired(operation)
 
     def watch_problem(self, scope: Scope, error: ApiError | None) -> None:
         """A scope can't be watched now, or (None) can again."""

@@ -121,7 +121,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A stored message, handed out for an attempt. ``row`` is the store's own key, ``attempts`` those before."""
+    """A stored message, handed out for an attempt. ``row`` is the store's own key, ``attempts`` those before.
+
+    ``stored`` is when it was stored, or when a replay last asked for it: since then its age counts.
+    """
 
     row: int
     message: Message
@@ -175,6 +178,14 @@ class RetryPolicy:
     def max_attempts(self) -> int:
         """All attempts, the first included."""
         return len(self.schedule) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Attempts per second on average, and how many may begin at once."""
+
+    per_second: int
+    burst: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +275,11 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One ``WebhookSubscription``, parsed and valid, before anything it refers to was looked up."""
+    """One ``WebhookSubscription``, parsed and valid, before anything it refers to was looked up.
+
+    ``ordered`` keeps the messages of each object in order; ``disable_after`` is in seconds, 0 for never;
+    ``requested_at`` is the value of the annotation ``hookline.dev/requested-at``, empty without one.
+    """
 
     uid: str
     namespace: str
@@ -283,6 +298,10 @@ class Subscription:
     timeout: float
     retry: RetryPolicy
     max_in_flight: int
+    ordered: bool = False
+    rate: RateLimit | None = None
+    disable_after: float = 432_000.0
+    requested_at: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -316,6 +335,8 @@ class Target:
     retry: RetryPolicy
     max_in_flight: int
     paused: bool = False
+    ordered: bool = False
+    rate: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)

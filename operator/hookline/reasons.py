@@ -6,8 +6,13 @@ Conditions (all of them on every subscription from the first look on):
   DestinationRefused.
 - ``Delivering``: the last attempt reached the endpoint. False: DeliveryFailing, EndpointGone. Unknown: NothingSentYet.
 - ``Ready``: changes are watched and messages are sent. False: what of the above or below stands in the way.
+  EndpointGone (it answered 410) and EndpointDisabled (nothing but failures for too long) send nothing until somebody
+  asks; Overflow drops new events.
 - ``Reconciling`` and ``Stalled`` (kstatus): present only while True. Reconciling: it may heal by itself. Stalled:
   somebody must change the spec.
+
+A replay has ``Complete`` (all were delivered again), ``Failed`` (only while true: it ended, and not all were), and the
+two of kstatus. Reasons: Replaying, Replayed, NothingSelected, NotAllDelivered, SubscriptionNotFound, InvalidSpec.
 """
 
 from __future__ import annotations
@@ -17,11 +22,15 @@ ACCEPTED = "Accepted"
 DELIVERING = "Delivering"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
+COMPLETE = "Complete"
+FAILED = "Failed"
 
 GROUP = "hookline.dev"
 VERSION = "v1alpha1"
 PLURAL = "webhooksubscriptions"
 KIND = "WebhookSubscription"
+REPLAY_PLURAL = "webhookreplays"
+REQUESTED_AT = "hookline.dev/requested-at"
 
 # Accepted
 VALID = "Valid"
@@ -40,13 +49,25 @@ WATCH_FAILING = "WatchFailing"
 STORE_FAILING = "StoreFailing"
 API_FAILING = "ApiFailing"
 ENDPOINT_GONE = "EndpointGone"
+ENDPOINT_DISABLED = "EndpointDisabled"
+OVERFLOW = "Overflow"
 
 # Delivering
 NOTHING_SENT_YET = "NothingSentYet"
 DELIVERED = "Delivered"
 DELIVERY_FAILING = "DeliveryFailing"
 
+# Complete
+REPLAYING = "Replaying"
+REPLAYED = "Replayed"
+NOTHING_SELECTED = "NothingSelected"
+NOT_ALL_DELIVERED = "NotAllDelivered"
+SUBSCRIPTION_NOT_FOUND = "SubscriptionNotFound"
+
 # These heal without anybody touching the spec.
 TRANSIENT = frozenset(
-    {PENDING, RESOURCE_NOT_SERVED, SECRET_NOT_FOUND, SECRET_INVALID, WATCH_FAILING, STORE_FAILING, API_FAILING}
+    {
+        *(PENDING, RESOURCE_NOT_SERVED, SECRET_NOT_FOUND, SECRET_INVALID),
+        *(WATCH_FAILING, STORE_FAILING, API_FAILING, OVERFLOW),
+    }
 )

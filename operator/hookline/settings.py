@@ -41,12 +41,27 @@ class Settings:
     refuse_cidrs: tuple[str, ...] = _setting((), "further range to refuse, e.g. the Service and Pod CIDRs")
     max_body_bytes: int = _setting(2 * 1024 * 1024, "largest body; larger events are dropped and counted", least=1024)
     delivered_retention_seconds: int = _setting(3600, "how long delivered messages are kept", least=0)
+    delivered_retention_bytes: int = _setting(
+        256 * 1024 * 1024, "room for delivered messages, all subscriptions together; the oldest go first", least=0
+    )
     dead_retention_seconds: int = _setting(7 * 86400, "how long dead letters are kept", least=0)
+    dead_retention_bytes: int = _setting(
+        1024 * 1024 * 1024, "room for dead letters, all subscriptions together; the oldest go first", least=0
+    )
+    max_pending_per_subscription: int = _setting(
+        100_000, "messages that may wait for one endpoint; what comes then is dropped and counted", least=1
+    )
     secret_poll_seconds: float = _setting(10.0, "how often referenced Secrets are looked at", least=0.1)
     resolve_retry_seconds: float = _setting(5.0, "how often an unserved kind is looked for again", least=0.1)
     status_interval_seconds: float = _setting(2.0, "least time between two patches of one status", least=0.1)
     shutdown_grace_seconds: float = _setting(20.0, "time that attempts in flight get at shutdown", least=0.0)
-    watch_idle_seconds: float = _setting(75.0, "a watch without any byte for so long is opened anew", least=1.0)
+    watch_idle_seconds: float = _setting(70.0, "a watch without any byte for so long is opened anew", least=1.0)
+    audit_seconds: float = _setting(1800.0, "how often each watch is compared with a list; 0: never", least=0.0)
+    lease_name: str = _setting("hookline", "name of the Lease that elects one of several operators; empty: no election")
+    lease_namespace: str = _setting("", "namespace of the Lease; empty: the pod's own; outside a cluster: no election")
+    lease_duration_seconds: float = _setting(15.0, "a leader that is silent for so long is replaced", least=1.0)
+    lease_renew_deadline_seconds: float = _setting(10.0, "a leader that can't renew for so long stops", least=0.5)
+    lease_retry_seconds: float = _setting(2.0, "how often the Lease is renewed or looked at", least=0.1)
     log_level: str = _setting("info", "debug, info, warning or error")
     log_format: str = _setting("json", "json or text")
 
@@ -86,6 +101,10 @@ class Settings:
                     raise SettingsError(
                         f"{name}: {cidr!r} is no address range: {error}; write e.g. 10.0.0.0/8"
                     ) from None
+        if not self.lease_retry_seconds < self.lease_renew_deadline_seconds < self.lease_duration_seconds:
+            raise SettingsError(
+                "lease_renew_deadline_seconds: must lie between lease_retry_seconds and lease_duration_seconds"
+            )
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise SettingsError(f"log_level: must be debug, info, warning or error, not {self.log_level!r}")
         if self.log_format not in ("json", "text"):

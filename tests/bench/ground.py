@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from bench import tool
 from bench.errors import BenchError
-from bench.process import cpu_seconds
+from bench.process import Snapshot, snapshot
 from bench.screen import Screen
 from controlplane import ControlPlane
 from support.cluster import Kubectl, eventually
@@ -156,12 +156,10 @@ class Ground:
         pending = 'hookline_outbox_messages{state="pending"}'
         eventually(lambda: operator.metric(pending) >= n, f"{n} messages are in the outbox", _STALL_SECONDS)
 
-    def cpu(self, operator: LiveOperator | None = None) -> dict[str, float]:
-        """CPU seconds so far of everything that shares the cores."""
+    def snapshot(self, operator: LiveOperator | None = None) -> Snapshot:
+        """What everything of ours that shares the cores has used so far."""
         pids = {**self._plane.pids, "sink": self.sink.pid}
-        if operator is not None:
-            pids["operator"] = pid_of(operator)
-        return {name: cpu_seconds(pid) for name, pid in pids.items()}
+        return snapshot(pids if operator is None else {**pids, "operator": pid_of(operator)})
 
 
 def pid_of(operator: LiveOperator) -> int:

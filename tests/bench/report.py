@@ -21,7 +21,7 @@ from bench.screen import Screen
 from controlplane.binaries import kubernetes_version
 
 _ROOT = Path(__file__).resolve().parents[2]
-_WIDTHS = (44, 15, 38, 7, 9, 4)
+_WIDTHS = (46, 12, 34, 6, 8, 4, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Report:
 
     def head(self) -> None:
         """The table's first lines."""
-        self._row("figure", "measured", "reference in the same run", "ratio", "budget", "")
+        self._row("figure", "measured", "reference in the same run", "ratio", "budget", "", "others")
         self._row(*("-" * width for width in _WIDTHS))
 
     def begin(self, scenario: str) -> None:
@@ -76,9 +76,16 @@ class Report:
         self.screen.say(f"{scenario} (load average {load:.1f})")
 
     def add(
-        self, name: str, value: float, unit: str, reference: Reference | None = None, budget: Budget | None = None
+        self,
+        name: str,
+        value: float,
+        unit: str,
+        reference: Reference | None = None,
+        budget: Budget | None = None,
+        *,
+        others: float | None = None,
     ) -> None:
-        """One figure; ``name`` begins with its scenario's."""
+        """One figure; ``name`` begins with its scenario's. ``others``: cores that were busy with something else."""
         ratio = value / reference.value if reference is not None and reference.value else None
         met = None if budget is None else budget.met(value, ratio)
         self.figures.append(
@@ -88,6 +95,7 @@ class Report:
                 "unit": unit,
                 "ratio": ratio,
                 "met": met,
+                "cores_busy_with_others": others,
                 "reference": None if reference is None else asdict(reference),
                 "budget": None if budget is None else {**asdict(budget), "text": str(budget)},
             }
@@ -99,6 +107,7 @@ class Report:
             "" if ratio is None else f"{ratio:.2f}",
             "" if budget is None else str(budget),
             "" if met is None else ("ok" if met else "MISS"),
+            "" if others is None else f"{others:.2f}",
         )
 
     def note(self, scenario: str, **facts: Any) -> None:

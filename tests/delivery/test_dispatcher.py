@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,56 +13,12 @@ import pytest
 from hookline.deliver.client import Client
 from hookline.deliver.dial import tls_context
 from hookline.deliver.guard import AddressPolicy
-from hookline.deliver.verdict import judge
 from hookline.deliver.worker import Dispatcher
 from hookline.errors import StoreError
-from hookline.model import Attempt, Counts, Message, Outcome, RetryPolicy, Verdict, WatchCommit
-from hookline.outbox.schedule import next_attempt
+from hookline.model import Attempt, Counts, Outcome, RetryPolicy, Verdict, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
+from support.dispatching import JUDGE, Bench, running
 from support.receiver import Answer, Receiver
-
-JUDGE = partial(judge, rand=random.random, next_attempt=next_attempt)
-
-
-class Attempts(list[Attempt]):
-    """What ``on_attempt`` was told; ``until`` waits for something about it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._changed = asyncio.Event()
-
-    def __call__(self, attempt: Attempt) -> None:
-        self.append(attempt)
-        self._changed.set()
-
-    async def until(self, condition: Callable[[Attempts], bool]) -> None:
-        async with asyncio.timeout(30):
-            while not condition(self):
-                self._changed.clear()
-                await self._changed.wait()
-
-
-@dataclasses.dataclass
-class Bench:
-    """A running dispatcher and what belongs to it."""
-
-    store: SqliteStore
-    client: Client
-    attempts: Attempts
-    dispatcher: Dispatcher
-    run: asyncio.Task[None]
-
-    async def commit(self, *messages: Message) -> None:
-        await self.store.commit(WatchCommit("scope", messages))
-        self.dispatcher.notify({message.subscription for message in messages})
-
-    async def stop(self, grace: float = 5.0) -> None:
-        await self.dispatcher.stop(grace)
-        async with asyncio.timeout(10):
-            await self.run
-
-    async def counts(self, subscription: str = "sub-1") -> Counts:
-        return (await self.store.counts())[subscription]
 
 
 @pytest.fixture
@@ -80,19 +33,6 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 async def bench(store: SqliteStore, client: Client) -> AsyncIterator[Bench]:
     async with running(store, client) as made:
         yield made
-
-
-@contextlib.asynccontextmanager
-async def running(
-    store: SqliteStore, client: Client, clock: Callable[[], float] = time.time, judged=JUDGE
-) -> AsyncIterator[Bench]:
-    attempts = Attempts()
-    dispatcher = Dispatcher(store, client, judged, attempts, clock)
-    made = Bench(store, client, attempts, dispatcher, asyncio.create_task(dispatcher.run()))
-    try:
-        yield made
-    finally:
-        await made.stop(0)
 
 
 async def test_messages_committed_before_and_after_the_start_all_arrive(bench, receiver, tools):
@@ -313,9 +253,9 @@ class Faulty(SqliteStore):
             self.faults[name] -= 1
             raise StoreError("outbox: disk full")
 
-    async def claim(self, wanted, now):
+    async def claim(self, wanted, now, **bounds):
         self._maybe_fail("claim")
-        return await super().claim(wanted, now)
+        return await super().claim(wanted, now, **bounds)
 
     async def record(self, attempts: Sequence[Attempt]) -> None:
         self._maybe_fail("record")

@@ -1,8 +1,8 @@
-"""The controller: keeps what Hookline does equal to what people declared. Thin, level-based, and only for our own kind.
+"""The controller: keeps what Hookline does equal to what people declared. Thin, level-based, for our own kinds only.
 
-In: ``WebhookSubscription`` objects, through kopf and a periodic list. Out: ``Applier`` calls (watch this, send there,
-report that), which ``hookline.app`` passes on to watch, match, render, deliver and status.
+In: ``WebhookSubscription`` and ``WebhookReplay`` objects, through kopf and a periodic list. Out: ``Applier`` calls
+(watch this, send there, report that), which ``hookline.app`` passes on to watch, match, render, deliver and status.
 
 ``listener`` runs kopf in a thread of its own, ``reconciler`` decides, ``secrets`` reads and makes Secrets, ``target``
-puts the destination together.
+puts the destination together, ``replays`` has stored messages sent again.
 """

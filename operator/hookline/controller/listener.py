@@ -1,14 +1,16 @@
-"""kopf, for our own kind only, in its own thread and event loop, started again whenever it ends.
+"""kopf, for our own kinds only, in its own thread and event loop, started again whenever it ends.
 
 kopf takes over signals, cancels foreign tasks of its loop, and ends on errors of a single stream; here none of that
-reaches the dispatcher. The one handler writes nothing (no annotation, no finalizer) and hands the object over.
+reaches the dispatcher. The handlers write nothing (no annotation, no finalizer) and hand the object over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,19 +22,24 @@ from hookline.kube import Access
 OnObject = Callable[[str | None, Mapping[str, Any]], None]
 
 log = logging.getLogger(__name__)
+BEAT_SECONDS = 1.0
 RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class Listener:
-    """Tells ``on_object``, in the loop of ``start``, of each event: its type (None: first listing) and the object."""
+    """Tells of each event, in the loop of ``start``: its type (None: first listing) and the object.
 
-    def __init__(self, access: Access, namespaces: Sequence[str], on_object: OnObject) -> None:
+    ``on_object`` has who is told, by the plural of our kinds.
+    """
+
+    def __init__(self, access: Access, namespaces: Sequence[str], on_object: Mapping[str, OnObject]) -> None:
         self._access = access
         self._namespaces = list(namespaces)
-        self._on_object = on_object
+        self._on_object = dict(on_object)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._heard = math.inf
         self.restarts = 0
 
     def start(self) -> None:
@@ -52,8 +59,14 @@ class Listener:
         """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the thread's own loop last turned; up to the longest pause between two restarts is normal."""
+        return max(0.0, time.monotonic() - self._heard)
+
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._heard = time.monotonic()
             try:
                 asyncio.run(self._operate())
             except Exception as error:  # noqa: BLE001 (whatever ends kopf must not end the operator)
@@ -62,7 +75,19 @@ class Listener:
                 return
             self.restarts += 1
 
+    async def _beat(self) -> None:
+        while True:
+            self._heard = time.monotonic()
+            await asyncio.sleep(BEAT_SECONDS)
+
     async def _operate(self) -> None:
+        beat = asyncio.create_task(self._beat())
+        try:
+            await self._operate_kopf()
+        finally:
+            beat.cancel()
+
+    async def _operate_kopf(self) -> None:
         await kopf.operator(
             registry=self._registry(),
             settings=_settings(),
@@ -79,12 +104,16 @@ class Listener:
         def login(**_: Any) -> kopf.ConnectionInfo:
             return _connection_info(self._access)
 
-        @kopf.on.event(reasons.GROUP, reasons.VERSION, reasons.PLURAL, registry=registry)
+        for plural, on_object in self._on_object.items():
+            kopf.on.event(reasons.GROUP, reasons.VERSION, plural, registry=registry)(self._handler(on_object))
+        return registry
+
+    def _handler(self, on_object: OnObject) -> Callable[..., None]:
         def observe(event: Mapping[str, Any], **_: Any) -> None:
             if self._loop is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._on_object, event.get("type"), dict(event["object"]))
+                self._loop.call_soon_threadsafe(on_object, event.get("type"), dict(event["object"]))
 
-        return registry
+        return observe
 
 
 def _settings() -> kopf.OperatorSettings:

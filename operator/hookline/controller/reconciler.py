@@ -9,16 +9,16 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from hookline import expressions, paths, reasons
+from hookline.controller.listing import list_objects
 from hookline.controller.secrets import Api, Name, Secrets, signing_secret_name
 from hookline.controller.target import CheckUrl, literal_endpoint, prepare
 from hookline.errors import ApiError, HooklineError, NotServed, SpecError
 from hookline.model import Finding, NamespacesFrom, Object, Resource, Source, Subscription, Target
 
 log = logging.getLogger(__name__)
-PAGE = 500
 WORKERS = 4
 
 
@@ -29,6 +29,12 @@ class Applier(Protocol):
         """Watch, match and render from now on as this spec says.
 
         ``resources`` are those of the sources, in order; None where none is served.
+        """
+
+    async def requested(self, subscription: Subscription) -> None:
+        """Carry out what the annotation ``hookline.dev/requested-at`` asks for, once for each of its values.
+
+        The endpoint gets another chance, and a ``ping``. Raises StoreError.
         """
 
     def send_to(self, uid: str, target: Target | None) -> None:
@@ -87,8 +93,16 @@ class Reconciler:
         elif uid not in self._gone:
             before = self._objects.get(uid)
             self._objects[uid] = obj
-            if before is None or before["metadata"].get("generation") != obj["metadata"].get("generation"):
+            if before is None or _declared(before) != _declared(obj):
                 self.enqueue(uid)
+
+    def uid_of(self, namespace: str, name: str) -> str | None:
+        """The uid of the subscription of this name, or None."""
+        wanted = (namespace, name)
+        known = self._objects.items()
+        return next(
+            (uid for uid, obj in known if (obj["metadata"]["namespace"], obj["metadata"]["name"]) == wanted), None
+        )
 
     def enqueue(self, uid: str) -> None:
         """Look at this subscription soon."""
@@ -102,7 +116,7 @@ class Reconciler:
 
     async def resync(self) -> None:
         """List our kind: take in what events missed, drop what is left of those that vanished. Raises ApiError."""
-        listed = [obj async for obj in self._list()]
+        listed = [obj async for obj in list_objects(self._api, reasons.PLURAL, self._namespaces)]
         self._existing = frozenset(obj["metadata"]["uid"] for obj in listed)
         for uid in self._objects.keys() - self._existing:
             self._lost(uid)
@@ -185,6 +199,7 @@ class Reconciler:
         # Before the Secrets: what can't be sent yet is recorded all the same.
         await self._applier.activate(subscription, resources)
         self._use_secrets(subscription)
+        await self._applier.requested(subscription)
         prepared = await prepare(subscription, self.secrets, self._check_url)
         self._applier.send_to(subscription.uid, prepared.target)
         missing = [source for source, served in zip(subscription.sources, resources, strict=True) if served is None]
@@ -210,19 +225,6 @@ class Reconciler:
             raise SpecError(reasons.INVALID_SPEC, "spec.sources", message)
         return resource
 
-    async def _list(self) -> Any:
-        base = f"/apis/{reasons.GROUP}/{reasons.VERSION}"
-        for scope in [f"/namespaces/{name}" for name in self._namespaces] or [""]:
-            more = ""
-            while True:
-                params = {"limit": str(PAGE), **({"continue": more} if more else {})}
-                page = await self._api.request("GET", f"{base}{scope}/{reasons.PLURAL}", params=params)
-                for item in page["items"]:
-                    yield item
-                more = page["metadata"].get("continue", "")
-                if not more:
-                    break
-
     def _lost(self, uid: str) -> None:
         self._objects.pop(uid, None)
         self._gone.add(uid)
@@ -245,6 +247,12 @@ class Reconciler:
         for name in names:
             for uid in self._users.get(name, ()):
                 self.enqueue(uid)
+
+
+def _declared(obj: Object) -> tuple[int | None, str | None]:
+    """What of an object people change; all else of it is ours."""
+    metadata = obj["metadata"]
+    return metadata.get("generation"), (metadata.get("annotations") or {}).get(reasons.REQUESTED_AT)
 
 
 def _compile(subscription: Subscription) -> None:

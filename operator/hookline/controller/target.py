@@ -59,6 +59,8 @@ async def prepare(subscription: Subscription, secrets: Secrets, check_url: Check
         retry=subscription.retry,
         max_in_flight=subscription.max_in_flight,
         paused=subscription.suspend,
+        ordered=subscription.ordered,
+        rate=subscription.rate,
     )
     blocked = reasons.SUSPENDED if subscription.suspend else ""
     message = (

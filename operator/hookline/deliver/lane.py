@@ -1,69 +1,198 @@
-"""The state of one subscription's lane: its claimed messages, and what is known of those still in the outbox.
+"""The state of one subscription's lane: its claimed messages, what may be sent when, what the outbox still holds.
 
-In: claims from the dispatcher. Out: messages to its workers, rows to give back. No I/O and no clock in here.
+In: claims from the dispatcher, results of attempts, the time. Out: messages to its workers, wishes for more, rows to
+give back. No I/O and no clock in here.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
+from hookline.deliver.breaker import Breaker
+from hookline.deliver.bucket import Bucket
 from hookline.model import Claimed, Target
+
+ROOM = 4 * 1024 * 1024
+"""A lane claims no more while its messages, up to the record of their verdicts, have bodies of so many bytes."""
+
+FRESH_SHARE = 4
+"""One in so many places in flight, at least one of several, is kept for messages that were never tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a lane wants to claim: messages, of these so many tried before at most, none more beyond so many bytes."""
+
+    messages: int
+    retries: int
+    room: int
+
+    def limits(self, claims: Sequence[Claimed]) -> bool:
+        """Whether these claims are all that was asked for, so that there may be more."""
+        return (
+            len(claims) >= self.messages
+            or sum(claimed.attempts > 0 for claimed in claims) >= self.retries
+            or sum(len(claimed.message.body) for claimed in claims) >= self.room
+        )
 
 
 class Lane:
     """One subscription's queue.
 
-    ``fresh`` says that the outbox may hold messages that are due; ``due`` is the earliest known time of a later one.
-    ``gone`` is set when the endpoint answered 410. ``workers`` counts those that take from here.
+    ``fresh`` says that the outbox may hold messages that are due; ``due`` is the earliest known time of a later one,
+    ``wake`` the time for which the dispatcher has an alarm set. ``gone`` is set when the endpoint answered 410.
+    ``workers`` counts those that take from here, ``in_flight`` the attempts under way.
     """
 
-    __slots__ = ("_queue", "closed", "due", "fresh", "gone", "target", "workers")
+    __slots__ = (
+        *("_bucket", "_fresh", "_held", "_held_back", "_retries", "_retrying", "_size"),
+        *("breaker", "closed", "due", "fresh", "gone", "in_flight", "target", "wake", "workers"),
+    )
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.fresh = True
         self.due = math.inf
+        self.wake = math.inf
         self.gone = False
         self.closed = False
         self.workers = 0
-        self._queue: deque[Claimed] = deque()
+        self.in_flight = 0
+        self.breaker = Breaker()
+        self._bucket = Bucket(target.rate) if target.rate else None
+        self._held_back = 0.0  # by a Retry-After, until then
+        self._retrying = 0
+        self._retries: deque[Claimed] = deque()
+        self._fresh: deque[Claimed] = deque()
+        self._held: dict[int, int] = {}  # row -> bytes, of what is claimed and not yet recorded or given back
+        self._size = 0
+
+    # What may be sent.
 
     @property
     def open(self) -> bool:
-        """Whether messages may be sent."""
+        """Whether messages may be sent at all."""
         return not (self.closed or self.gone or self.target.paused)
+
+    def ready_at(self, now: float) -> float:
+        """When the next attempt may begin; infinity when that is no matter of time."""
+        if not self.open:
+            return math.inf
+        rated = self._bucket.ready_at(now) if self._bucket else now
+        return max(self._held_back, self.breaker.ready_at(now), rated)
+
+    @property
+    def places(self) -> int:
+        """How many attempts may be under way at the same time."""
+        return 1 if self.breaker.open else self.target.max_in_flight
+
+    @property
+    def retry_places(self) -> int:
+        """How many of them may be of messages tried before."""
+        places = self.places
+        return places - max(places // FRESH_SHARE, 1) if places > 1 else places
+
+    # What is queued.
+
+    @property
+    def queued(self) -> int:
+        """How many messages wait here."""
+        return len(self._retries) + len(self._fresh)
 
     @property
     def low(self) -> bool:
         """Whether it is time to claim more: claims are made for many messages at once."""
-        return len(self._queue) <= self.target.max_in_flight
+        return self.queued <= self.places and self._size <= ROOM // 2
+
+    def wish(self, now: float) -> Wish | None:
+        """What to claim now; None when nothing may be due, there is enough, or nothing may be sent."""
+        if not (self.fresh and self.open and now >= self._held_back):
+            return None
+        room = ROOM - self._size
+        if self.breaker.open:
+            probe = self.breaker.allows(now) and not self.in_flight and not self.queued
+            return Wish(1, 1, room) if probe else None
+        if self.low:
+            wanted = 2 * self.places - self.queued
+            return Wish(wanted, min(max(2 * self.retry_places - len(self._retries), 0), wanted), room)
+        kept = self.places - self.retry_places - len(self._fresh)
+        return Wish(kept, 0, room) if kept > 0 and room > 0 else None  # the places kept for them may be free
+
+    def accept(self, claims: Iterable[Claimed], now: float) -> list[int]:
+        """Queue claimed messages. Returns the rows to give back: those that may not be sent any more."""
+        refused: list[int] = []
+        for claimed in claims:
+            if not self.open or now < self._held_back or (self.breaker.open and (self.queued or self.in_flight)):
+                refused.append(claimed.row)
+                continue
+            (self._retries if claimed.attempts else self._fresh).append(claimed)
+            self._held[claimed.row] = size = len(claimed.message.body)
+            self._size += size
+        return refused
 
     @property
-    def wanted(self) -> int:
-        """How many messages to claim now; 0 when none may be due, there is enough, or nothing may be sent."""
-        if not (self.fresh and self.low and self.open):
-            return 0
-        return 2 * self.target.max_in_flight - len(self._queue)
+    def idle_places(self) -> int:
+        """How many workers to add."""
+        ready = len(self._fresh) + max(0, min(len(self._retries), self.retry_places - self._retrying))
+        return max(0, min(self.places - self.workers, ready))
 
-    def accept(self, claims: Iterable[Claimed]) -> int:
-        """Queue claimed messages. Returns how many workers to add."""
-        self._queue.extend(claims)
-        return max(0, min(self.target.max_in_flight - self.workers, len(self._queue)))
+    def take(self, now: float) -> Claimed | None:
+        """The next message for a worker, which begins its attempt now; None tells the worker to end."""
+        # A probe is made alone: results of attempts that began before it say nothing of now.
+        if self.in_flight >= self.places or now < self.ready_at(now) or not self.breaker.allows(now):
+            return None
+        claimed = self._next()
+        if claimed is not None:
+            self.in_flight += 1
+            self._retrying += claimed.attempts > 0
+            self.breaker.begin()
+            if self._bucket:
+                self._bucket.take(now)
+        return claimed
 
-    def take(self) -> Claimed | None:
-        """The next message for a worker; None tells the worker to end."""
-        if self._queue and self.open and self.workers <= self.target.max_in_flight:
-            return self._queue.popleft()
-        return None
+    def _next(self) -> Claimed | None:
+        """The oldest that may go: retries give way where they would fill the places kept for first attempts."""
+        retries, fresh = self._retries, self._fresh
+        if retries and self._retrying < self.retry_places and not (fresh and fresh[0].row < retries[0].row):
+            return retries.popleft()
+        return fresh.popleft() if fresh else None
+
+    # What came of it.
+
+    def ended(self, claimed: Claimed) -> None:
+        """An attempt is over, whatever came of it."""
+        self.in_flight -= 1
+        self._retrying -= claimed.attempts > 0
+
+    def hold_back(self, until: float) -> list[int]:
+        """Send nothing before this time, as the endpoint asked. Returns the rows to give back."""
+        self._held_back = max(self._held_back, until)
+        return self._drain()
+
+    def judge(self, trouble: bool | None, now: float) -> tuple[bool, list[int]]:
+        """A result for the breaker: whether it opened or closed, and the rows to give back."""
+        changed = self.breaker.record(trouble, now)
+        return changed, self._drain() if changed and self.breaker.open else []
+
+    def settled(self, row: int) -> None:
+        """A claimed message was recorded or given back: it takes no room here any more."""
+        self._size -= self._held.pop(row, 0)
 
     def retarget(self, target: Target) -> list[int]:
-        """Go on with another target. Returns the rows to give back: all, if it is paused."""
+        """Go on with another target, which starts without a bad record. Returns the rows to give back."""
+        if target.rate != self.target.rate:
+            self._bucket = Bucket(target.rate) if target.rate else None
+        # What was claimed in no order must not go to an ordered target.
+        unsorted = target.ordered and not self.target.ordered
         self.target = target
+        self.breaker = Breaker()
+        self._held_back = 0.0
         self.gone = False
         self.fresh = True
-        return [] if self.open else self._drain()
+        return [] if self.open and not unsorted else self._drain()
 
     def stop_gone(self) -> list[int]:
         """Send nothing more until there is another target. Returns the rows to give back."""
@@ -76,6 +205,11 @@ class Lane:
         return self._drain()
 
     def _drain(self) -> list[int]:
-        rows = [claimed.row for claimed in self._queue]
-        self._queue.clear()
+        rows = [claimed.row for queue in (self._retries, self._fresh) for claimed in queue]
+        self._retries.clear()
+        self._fresh.clear()
+        for row in rows:
+            self.settled(row)
+        if rows:
+            self.fresh = True
         return rows

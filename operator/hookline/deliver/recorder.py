@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from hookline.errors import ValueRefused
 from hookline.model import Attempt
 
 logger = logging.getLogger(__name__)
@@ -80,23 +81,29 @@ class Recorder:
             self._work.clear()
             while self._waiting:
                 batch = list(islice(self._waiting, MAX_BATCH))
-                await self._write(batch)
+                recorded = await self._write(batch)
                 for _ in batch:
                     self._waiting.popleft()
                 self._space.set()
-                self._on_recorded(batch)
+                self._on_recorded(recorded)
 
-    async def _write(self, batch: Sequence[Attempt]) -> None:
+    async def _write(self, batch: Sequence[Attempt]) -> Sequence[Attempt]:
+        """Write until it is done; returns what was written. One that can't be stored at all doesn't stop the others."""
         backoff = Backoff()
         while True:
             try:
                 await self._store.record(batch)
+            except ValueRefused as error:
+                if len(batch) > 1:
+                    return [kept for attempt in batch for kept in await self._write([attempt])]
+                logger.error("a verdict can't be stored, its message waits until a restart: %s", where(error))  # noqa: TRY400
+                return ()
             except Exception as error:  # noqa: BLE001 (a verdict outlives every error of the outbox)
                 pause = backoff.next()
                 logger.warning("%d verdicts not recorded, trying again in %.1f s: %s", len(batch), pause, where(error))
                 await asyncio.sleep(pause)
             else:
-                return
+                return batch
 
 
 def where(error: BaseException) -> str:

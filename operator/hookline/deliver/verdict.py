@@ -90,6 +90,28 @@ def judge(
     return Verdict(Outcome.RETRY, reason, status, retry_at)
 
 
+_OUR_OWN = frozenset({Reason.INVALID_HEADER, Reason.INTERNAL_ERROR})
+"""Failures on our own side: nobody was asked."""
+
+MAX_THROTTLE_SECONDS = 86_400.0
+"""An endpoint may ask for at most 24 hours of silence."""
+
+
+def trouble(result: Result) -> bool | None:
+    """Whether a result says that the endpoint is in trouble (no answer, 5xx, 429); None when it says nothing of it."""
+    if isinstance(result, Failure):
+        return None if result.reason in _OUR_OWN else True
+    return result.status >= 500 or result.status == 429
+
+
+def throttled_until(result: Result, now: float) -> float:
+    """Until when the endpoint wants no request at all: the Retry-After of a 429 or 503; 0 without one."""
+    if isinstance(result, Failure) or result.status not in (429, 503):
+        return 0.0
+    seconds = retry_after_seconds(result.retry_after, now)
+    return now + min(seconds, MAX_THROTTLE_SECONDS) if seconds > 0 else 0.0
+
+
 _DELTA_SECONDS = re.compile(r"[0-9]{1,12}")
 
 

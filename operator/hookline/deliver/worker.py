@@ -10,16 +10,15 @@ as it has work, so that there is no task per message.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import count
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from hookline.deliver.lane import Lane
+from hookline.deliver.alarms import Alarms
+from hookline.deliver.lane import Lane, Wish
 from hookline.deliver.recorder import Backoff, Recorder, Recording, where
-from hookline.deliver.verdict import Failure, Reason, Response, Result, clock_skew
+from hookline.deliver.verdict import Failure, Reason, Response, Result, clock_skew, throttled_until, trouble
 from hookline.errors import StoreError
 from hookline.model import Attempt, Claimed, Message, Outcome, RetryPolicy, Target, Verdict
 
@@ -43,7 +42,15 @@ _UNJUDGED_RETRY_SECONDS = 300.0
 class Outbox(Recording, Protocol):
     """What the dispatcher needs of ``hookline.outbox.store.Store``."""
 
-    async def claim(self, wanted: Mapping[str, int], now: float) -> Sequence[Claimed]:
+    async def claim(
+        self,
+        wanted: Mapping[str, int],
+        now: float,
+        *,
+        ordered: Container[str],
+        retries: Mapping[str, int],
+        room: Mapping[str, int],
+    ) -> Sequence[Claimed]:
         """Hand out due messages, at most ``wanted[subscription]`` of each."""
 
     async def release(self, rows: Sequence[int]) -> None:
@@ -66,7 +73,8 @@ class Sender(Protocol):
 class Dispatcher:
     """Delivers what the outbox holds to the targets that it was told. All methods belong to one event loop.
 
-    ``on_attempt`` is called once for each recorded attempt and must be quick. ``clock`` gives Unix time.
+    ``on_attempt`` is called once for each recorded attempt and must be quick; ``on_breaker`` when the circuit breaker
+    of a subscription opened (True) or closed. ``clock`` gives Unix time.
     """
 
     def __init__(
@@ -76,17 +84,18 @@ class Dispatcher:
         judge: Judge,
         on_attempt: Callable[[Attempt], None],
         clock: Callable[[], float],
+        on_breaker: Callable[[str, bool], None] = lambda _, __: None,
     ) -> None:
         self._store = store
         self._client = client
         self._judge = judge
         self._on_attempt = on_attempt
         self._clock = clock
+        self._on_breaker = on_breaker
         self._lanes: dict[str, Lane] = {}
         self._ready: set[Lane] = set()
         self._stale: set[Lane] = set()
-        self._timers: list[tuple[float, int, Lane]] = []
-        self._order = count()
+        self._alarms = Alarms()
         self._unwanted: list[int] = []
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -95,11 +104,22 @@ class Dispatcher:
         self._recorder = Recorder(store, self._recorded)
         self._refreshed = -math.inf
         self._in_flight = 0
+        self._round = math.inf
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the feeder began a round; it does so every SWEEP_SECONDS at least, unless it is stuck."""
+        return max(0.0, asyncio.get_running_loop().time() - self._round)
 
     @property
     def in_flight(self) -> int:
         """How many attempts are being made now."""
         return self._in_flight
+
+    @property
+    def breakers_open(self) -> int:
+        """How many endpoints get only one attempt at a time now, because they are in trouble."""
+        return sum(lane.breaker.open for lane in self._lanes.values())
 
     def set_target(self, target: Target) -> None:
         """Add a subscription, or change where and how its messages go; the claimed ones follow.
@@ -112,6 +132,8 @@ class Dispatcher:
         elif lane.target == target:
             return
         else:
+            if lane.breaker.open:
+                self._on_breaker(target.subscription, False)
             self._unwanted += lane.retarget(target)
         self._stale.add(lane)
         self._rouse(lane)
@@ -176,6 +198,7 @@ class Dispatcher:
         backoff = Backoff()
         while not self._stopping.is_set():
             self._wake.clear()
+            self._round = asyncio.get_running_loop().time()
             try:
                 await self._give_back()
                 await self._claim()
@@ -199,43 +222,53 @@ class Dispatcher:
 
     async def _claim(self) -> None:
         now = self._clock()
-        self._expire_timers(now)
+        for lane, due in self._alarms.expired(now):
+            self._ready.add(lane)
+            if due:
+                lane.fresh = True
+                self._stale.add(lane)
         lanes, self._ready = self._ready, set()
-        wanted = {lane.target.subscription: limit for lane in lanes if (limit := lane.wanted)}
-        if not wanted:
+        wishes: dict[str, Wish] = {}
+        for lane in lanes:
+            self._hire(lane, now)
+            if (wish := lane.wish(now)) is not None:
+                lane.fresh = not wish.retries  # what was not asked for stays; a notice meanwhile sets it again
+                wishes[lane.target.subscription] = wish
+        if not wishes:
             return
-        for subscription in wanted:
-            self._lanes[subscription].fresh = False  # a notice that comes while we claim sets it again
         try:
-            claims = await self._store.claim(wanted, now)
+            claims = await self._store.claim(
+                {subscription: wish.messages for subscription, wish in wishes.items()},
+                now,
+                ordered=frozenset(subscription for subscription in wishes if self._lanes[subscription].target.ordered),
+                retries={subscription: wish.retries for subscription, wish in wishes.items()},
+                room={subscription: wish.room for subscription, wish in wishes.items()},
+            )
         except BaseException:
-            self.notify(wanted)
+            self.notify(wishes)
             raise
-        self._hand_out(claims, wanted)
+        self._hand_out(claims, wishes)
 
-    def _hand_out(self, claims: Sequence[Claimed], wanted: Mapping[str, int]) -> None:
+    def _hand_out(self, claims: Sequence[Claimed], wishes: Mapping[str, Wish]) -> None:
         by_lane: dict[str, list[Claimed]] = {}
         for claimed in claims:
             by_lane.setdefault(claimed.message.subscription, []).append(claimed)
+        now = self._clock()
         for subscription, mine in by_lane.items():
             lane = self._lanes.get(subscription)
-            if lane is None or not lane.open:
-                self._unwanted += [claimed.row for claimed in mine]
-                self._wake.set()
-                continue
-            if len(mine) >= wanted[subscription]:
-                lane.fresh = True  # there may be more; a worker asks for it when the queue runs low
-            for _ in range(lane.accept(mine)):
-                self._hire(lane)
+            if lane is None:
+                refused = [claimed.row for claimed in mine]
+            else:
+                if wishes[subscription].limits(mine):
+                    lane.fresh = True  # there may be more; a worker asks for it when the queue runs low
+                refused = lane.accept(mine, now)
+                self._hire(lane, now)
+            self._discard(refused)
 
-    def _expire_timers(self, now: float) -> None:
-        while self._timers and self._timers[0][0] <= now:
-            due, _, lane = heapq.heappop(self._timers)
-            if lane.due == due:  # else an earlier time took its place
-                lane.due = math.inf
-                lane.fresh = True
-                self._ready.add(lane)
-                self._stale.add(lane)
+    def _discard(self, rows: list[int]) -> None:
+        if rows:
+            self._unwanted += rows
+            self._wake.set()
 
     async def _refresh(self) -> None:
         """Learn when the next messages are due, for the lanes where nobody knows."""
@@ -254,34 +287,38 @@ class Dispatcher:
 
     def _expect(self, subscription: str, due: float) -> None:
         lane = self._lanes.get(subscription)
-        if lane is not None and due < lane.due:
-            lane.due = due
-            heapq.heappush(self._timers, (due, next(self._order), lane))
+        if lane is not None and self._alarms.due(lane, due):
             self._wake.set()
 
     def _idle_seconds(self) -> float:
         pause = REFRESH_SECONDS if self._stale else SWEEP_SECONDS
-        if self._timers:
-            pause = min(pause, self._timers[0][0] - self._clock())
-        return max(pause, 0.0)
+        return max(min(pause, self._alarms.first - self._clock()), 0.0)
 
     # The workers: up to max_in_flight for each lane.
 
-    def _hire(self, lane: Lane) -> None:
-        lane.workers += 1
-        worker = asyncio.create_task(self._work(lane))
-        self._workers.add(worker)
-        worker.add_done_callback(self._workers.discard)
+    def _hire(self, lane: Lane, now: float) -> None:
+        """Add the workers that a lane can use now, or see to it that somebody looks when it can."""
+        ready_at = lane.ready_at(now)
+        if ready_at <= now:
+            for _ in range(lane.idle_places):
+                lane.workers += 1
+                worker = asyncio.create_task(self._work(lane))
+                self._workers.add(worker)
+                worker.add_done_callback(self._workers.discard)
+        elif (lane.queued or lane.fresh) and self._alarms.wake(lane, ready_at):
+            self._wake.set()
 
     async def _work(self, lane: Lane) -> None:
         try:
-            while (claimed := lane.take()) is not None:
+            while (claimed := lane.take(self._clock())) is not None:
                 if lane.fresh and lane.low:
                     self._rouse(lane)
                 self._recorder.add(await self._attempt(lane, claimed))
                 await self._recorder.space()
         finally:
             lane.workers -= 1
+            if lane.queued or lane.fresh:  # more to do, only not now
+                self._rouse(lane)
 
     async def _attempt(self, lane: Lane, claimed: Claimed) -> Attempt:
         loop = asyncio.get_running_loop()
@@ -298,13 +335,26 @@ class Dispatcher:
             result = Failure(Reason.INTERNAL_ERROR)
         finally:
             self._in_flight -= 1
+            lane.ended(claimed)
         now = self._clock()
         verdict = self._judged(claimed, target, result, now)
-        if verdict.gone and lane.target is target:
-            self._unwanted += lane.stop_gone()
-            self._wake.set()
+        if lane.target is target:  # else it is about an endpoint of the past
+            self._learn(lane, result, verdict, now)
         skew = clock_skew(result.date, now) if isinstance(result, Response) else None
         return Attempt(claimed, verdict, started, loop.time() - begun, skew)
+
+    def _learn(self, lane: Lane, result: Result, verdict: Verdict, now: float) -> None:
+        """What a result means for the messages that come after it."""
+        if verdict.gone:
+            self._discard(lane.stop_gone())
+        if (until := throttled_until(result, now)) > now:
+            self._discard(lane.hold_back(until))
+        changed, rows = lane.judge(trouble(result), now)
+        self._discard(rows)
+        if changed:
+            lane.fresh = True
+            self._rouse(lane)
+            self._on_breaker(lane.target.subscription, lane.breaker.open)
 
     def _judged(self, claimed: Claimed, target: Target, result: Result, now: float) -> Verdict:
         try:
@@ -315,8 +365,15 @@ class Dispatcher:
 
     def _recorded(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
+            subscription = attempt.claimed.message.subscription
             if attempt.verdict.retry_at is not None:
-                self._expect(attempt.claimed.message.subscription, attempt.verdict.retry_at)
+                self._expect(subscription, attempt.verdict.retry_at)
+            if (lane := self._lanes.get(subscription)) is not None:
+                lane.settled(attempt.claimed.row)
+                # The end of one message of an object lets its next one go.
+                lane.fresh = lane.fresh or lane.target.ordered
+                if lane.fresh and lane.low:
+                    self._rouse(lane)
             try:
                 self._on_attempt(attempt)
             except Exception as error:  # noqa: BLE001 (who listens must not stop the delivery)

@@ -6,13 +6,14 @@ https://prometheus.io/docs/practices/naming/ No label holds a name, a URL, a uid
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
 from hookline import __version__
 from hookline.model import Attempt, Counts, Operation, Outcome
+from hookline.stored import Pruned
 
 DROP_REASONS = (
     "expression_failed",
@@ -20,16 +21,21 @@ DROP_REASONS = (
     "not_encodable",
     "too_large",
     "not_decodable",
+    "not_storable",
     "internal_error",
+    "overflow",
 )
 ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0)
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)
 
 
 class Metrics:
-    """All metrics of one process. Every method records a fact; ``render`` gives the exposition."""
+    """All metrics of one process. Every method records a fact; ``render`` gives the exposition.
 
-    def __init__(self) -> None:
+    ``store_operations`` are the names of all that can be asked of the outbox.
+    """
+
+    def __init__(self, store_operations: Sequence[str] = ()) -> None:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         Info("hookline_build", "Version of Hookline and of Python.", registry=registry).info(
@@ -55,6 +61,12 @@ class Metrics:
             "hookline_delivery_attempts", "HTTP attempts, by outcome.", ["outcome"], registry=registry
         )
         self._dead = Counter("hookline_messages_dead_lettered", "Messages given up.", registry=registry)
+        self._pruned = Counter(
+            "hookline_messages_pruned",
+            "Finished messages deleted, by state, for their age or for the room they took (size).",
+            ["state", "reason"],
+            registry=registry,
+        )
         self._duration = Histogram(
             "hookline_delivery_attempt_duration_seconds",
             "Time of one attempt, DNS to the last byte.",
@@ -68,11 +80,17 @@ class Metrics:
             registry=registry,
         )
         self._in_flight = Gauge("hookline_delivery_attempts_in_flight", "Attempts under way.", registry=registry)
+        self._breakers = Gauge(
+            "hookline_circuit_breakers_open", "Endpoints in trouble that get one attempt at a time.", registry=registry
+        )
         self._staleness = Gauge(
             "hookline_watch_staleness_seconds", "Longest time since a watch was heard of.", registry=registry
         )
         self._watches = Gauge("hookline_watches", "Open watches.", registry=registry)
         self._watch_failing = Gauge("hookline_watches_failing", "Watches that can't be opened.", registry=registry)
+        self._repairs = Counter(
+            "hookline_watch_repairs", "Changes that a watch left out, by operation.", ["operation"], registry=registry
+        )
         self._subscriptions = Gauge(
             "hookline_subscriptions", "Subscriptions, by whether they are ready.", ["ready"], registry=registry
         )
@@ -81,14 +99,32 @@ class Metrics:
             "hookline_status_patch_errors", "Status patches that failed, by class of code.", ["code"], registry=registry
         )
         self._kopf_restarts = Gauge("hookline_controller_restarts", "Restarts of the controller.", registry=registry)
+        self._store_errors = Counter(
+            "hookline_store_errors", "Calls of the outbox that failed, by operation.", ["operation"], registry=registry
+        )
+        self._store_failing = Gauge(
+            "hookline_store_failing", "1 while the outbox can't be read or written.", registry=registry
+        )
+        self._leading = Gauge(
+            "hookline_leading", "1 while this process works, 0 while it stands by.", registry=registry
+        )
+        self._lag = Gauge(
+            "hookline_event_loop_lag_seconds",
+            "How late the event loop was at worst since last asked.",
+            registry=registry,
+        )
+        for name in store_operations:
+            self._store_errors.labels(name)
         for operation in Operation:
             self._received.labels(operation.value)
+            self._repairs.labels(operation.value)
         for reason in DROP_REASONS:
             self._dropped.labels(reason)
         for outcome in Outcome:
             self._attempts.labels(outcome.value)
         for state in ("pending", "delivered", "dead"):
             self._outbox.labels(state)
+        self.pruned(Pruned())
         for code in ("0", "4xx", "5xx"):
             self._patch_errors.labels(code)
         for ready in ("true", "false"):
@@ -107,6 +143,10 @@ class Metrics:
         """An event was not stored; ``reason`` is of DROP_REASONS."""
         self._dropped.labels(reason).inc()
 
+    def repaired(self, operation: Operation) -> None:
+        """A change that a watch had left out was told after all."""
+        self._repairs.labels(operation.value).inc()
+
     def attempt(self, attempt: Attempt) -> None:
         """One attempt ended."""
         self._attempts.labels(attempt.verdict.outcome.value).inc()
@@ -116,6 +156,22 @@ class Metrics:
             self._latency.observe(max(0.0, finished - attempt.claimed.message.observed))
         elif attempt.verdict.outcome is Outcome.DEAD:
             self._dead.inc()
+
+    def pruned(self, pruned: Pruned) -> None:
+        """Finished messages were deleted."""
+        for reason, counts in (("age", pruned.aged), ("size", pruned.crowded)):
+            self._pruned.labels("delivered", reason).inc(counts.delivered)
+            self._pruned.labels("dead", reason).inc(counts.dead)
+
+    def store_failed(self, operation: str) -> None:
+        """A call of the outbox failed."""
+        self._store_errors.labels(operation).inc()
+
+    def life(self, *, leading: bool, store_failing: bool, lag: float) -> None:
+        """How the process is: whether it works or stands by, whether its outbox fails, how late its loop was."""
+        self._leading.set(leading)
+        self._store_failing.set(store_failing)
+        self._lag.set(lag)
 
     def status_patch_failed(self, code: int) -> None:
         """A status patch failed with this HTTP code; 0: no answer."""
@@ -133,9 +189,12 @@ class Metrics:
         self._outbox_bytes.set(size)
         self._oldest.set(oldest_due or 0)
 
-    def gauges(self, *, in_flight: int, watches: int, failing: int, staleness: float, restarts: int) -> None:
+    def gauges(
+        self, *, in_flight: int, breakers: int, watches: int, failing: int, staleness: float, restarts: int
+    ) -> None:
         """What is measured by looking rather than by counting."""
         self._in_flight.set(in_flight)
+        self._breakers.set(breakers)
         self._watches.set(watches)
         self._watch_failing.set(failing)
         self._staleness.set(staleness)

@@ -7,21 +7,23 @@ CloudEvents 1.0: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spe
 from __future__ import annotations
 
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from hookline import paths
+from hookline import paths, reasons
 from hookline.errors import EvaluationError, RenderError
 from hookline.expressions import Bindings, compile_value
 from hookline.model import Change, Format, Message, Subscription
 from hookline.render.content import describe
-from hookline.render.identity import webhook_id
+from hookline.render.identity import ping_id, webhook_id
 
 JSON = "application/json"
 CLOUD_EVENT = "application/cloudevents+json"
+PING_TYPE = "dev.hookline.ping"
 
 
 class Renderer:
@@ -34,6 +36,7 @@ class Renderer:
     def __init__(self, subscription: Subscription, cluster: str, limit: int) -> None:
         payload = subscription.payload
         self._subscription = subscription.uid
+        self._own = (subscription.namespace, subscription.name)
         self._payload = payload
         self._names = subscription.changed
         self._changed = tuple(paths.parse(text, "spec.filter.changed") for text in subscription.changed)
@@ -51,11 +54,12 @@ class Renderer:
         change = self._trim(change)
         kind = self._payload.type or _default_type(change)
         data = self._data(change, bindings)
-        body, headers = self._envelope(change, kind, data, sequence)
+        ident = webhook_id(self._subscription, change)
+        body, headers = self._envelope(self._attributes(change, ident, kind, sequence), data)
         if len(body) > self._limit:
             raise RenderError("too_large", f"the body has {len(body)} bytes, the limit is {self._limit}")
         return Message(
-            id=webhook_id(self._subscription, change),
+            id=ident,
             subscription=self._subscription,
             sequence=sequence,
             object_uid=change.uid,
@@ -63,6 +67,36 @@ class Renderer:
             headers=headers,
             body=body,
             observed=change.observed,
+        )
+
+    def ping(self, requested_at: str, observed: float, sequence: int) -> Message:
+        """A message about the subscription itself, in its format, by which somebody sees that messages arrive.
+
+        Neither transform nor content apply: there is no object that they could be about.
+        """
+        namespace, name = self._own
+        api_version = f"{reasons.GROUP}/{reasons.VERSION}"
+        metadata = {"namespace": namespace, "name": name, "uid": self._subscription}
+        attributes = {
+            "specversion": "1.0",
+            "id": ping_id(self._subscription, requested_at),
+            "source": f"{self._prefix}/apis/{api_version}/namespaces/{namespace}/{reasons.PLURAL}",
+            "type": PING_TYPE,
+            "subject": name,
+            "time": rfc3339(observed),
+            "sequence": str(sequence),
+        }
+        about = {"apiVersion": api_version, "kind": reasons.KIND, "metadata": metadata}
+        body, headers = self._envelope(attributes, {"operation": "Ping", "object": about, "requestedAt": requested_at})
+        return Message(
+            id=attributes["id"],
+            subscription=self._subscription,
+            sequence=sequence,
+            object_uid=self._subscription,
+            event_type=PING_TYPE,
+            headers=headers,
+            body=body,
+            observed=observed,
         )
 
     def _trim(self, change: Change) -> Change:
@@ -79,28 +113,25 @@ class Renderer:
         except EvaluationError as error:
             raise RenderError("transform_failed", str(error)) from None
 
-    def _envelope(
-        self, change: Change, kind: str, data: Any, sequence: int
-    ) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    def _envelope(self, attributes: Mapping[str, str], data: Any) -> tuple[bytes, tuple[tuple[str, str], ...]]:
         match self._payload.format:
             case Format.CLOUD_EVENTS:
-                event = {**self._attributes(change, kind, sequence), "datacontenttype": JSON, "data": data}
+                event = {**attributes, "datacontenttype": JSON, "data": data}
                 return _encode(event), (("content-type", CLOUD_EVENT),)
             case Format.CLOUD_EVENTS_BINARY:
-                attributes = self._attributes(change, kind, sequence).items()
-                headers = tuple((f"ce-{name}", _header_value(value)) for name, value in attributes)
+                headers = tuple((f"ce-{name}", _header_value(value)) for name, value in attributes.items())
                 return _encode(data), (("content-type", JSON), *headers)
             case Format.STANDARD_WEBHOOKS:
-                event = {"type": kind, "timestamp": rfc3339(change.observed), "data": data}
+                event = {"type": attributes["type"], "timestamp": attributes["time"], "data": data}
                 return _encode(event), (("content-type", JSON),)
             case Format.RAW:
                 return _encode(data), (("content-type", JSON),)
 
-    def _attributes(self, change: Change, kind: str, sequence: int) -> dict[str, str]:
+    def _attributes(self, change: Change, ident: str, kind: str, sequence: int) -> dict[str, str]:
         metadata = change.object["metadata"]
         return {
             "specversion": "1.0",
-            "id": webhook_id(self._subscription, change),
+            "id": ident,
             "source": self._prefix + change.scope.resource.path(metadata.get("namespace", "")),
             "type": kind,
             "subject": metadata["name"],

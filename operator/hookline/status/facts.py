@@ -7,6 +7,7 @@ from typing import Any
 
 from hookline import reasons
 from hookline.model import Counts, Finding, Object
+from hookline.status.health import Health
 
 
 @dataclass(slots=True)
@@ -14,8 +15,8 @@ class Facts:
     """Everything that the status of one subscription is made of.
 
     ``status`` is the status as last read or written. ``watching`` maps a scope's key to resource, namespace and the
-    time since when; ``problems`` maps a scope's key to what is wrong with its watch. ``gone`` is the generation
-    of the spec whose endpoint answered 410.
+    time since when; ``problems`` maps a scope's key to what is wrong with its watch. ``full`` says that as many
+    messages wait as may, ``broken`` that the circuit breaker is open; ``handled`` is the last request carried out.
     """
 
     namespace: str
@@ -25,11 +26,15 @@ class Facts:
     watching: dict[str, tuple[str, str, float]] = field(default_factory=dict)
     wanted: frozenset[str] = frozenset()
     problems: dict[str, str] = field(default_factory=dict)
+    store_fails: bool = False
     counts: Counts = field(default_factory=Counts)
     last_delivery: dict[str, Any] | None = None
     last_failure: dict[str, Any] | None = None
     failing: bool | None = None
-    gone: int | None = None
+    health: Health = field(default_factory=lambda: Health(0))
+    full: bool = False
+    broken: bool = False
+    handled: str = ""
     dropped: int = 0
     last_drop: dict[str, Any] | None = None
     skew: int | None = None
@@ -40,7 +45,6 @@ class Facts:
         metadata, status = obj["metadata"], dict(obj.get("status") or {})
         conditions = {item.get("type"): item for item in status.get("conditions") or ()}
         delivering = conditions.get(reasons.DELIVERING, {}).get("status")
-        ready = conditions.get(reasons.READY, {})
         return cls(
             namespace=metadata["namespace"],
             name=metadata["name"],
@@ -49,7 +53,8 @@ class Facts:
             last_delivery=status.get("lastDelivery"),
             last_failure=status.get("lastFailure"),
             failing={"True": False, "False": True}.get(delivering),
-            gone=ready.get("observedGeneration") if ready.get("reason") == reasons.ENDPOINT_GONE else None,
+            health=Health.of(status, finding.generation),
+            handled=status.get("lastHandledRequestedAt") or "",
             dropped=status.get("dropped") or 0,
             last_drop=status.get("lastDrop"),
             skew=status.get("clockSkewSeconds"),

@@ -23,6 +23,9 @@ def status_of(facts: Facts, now: float) -> dict[str, Any]:
         "watching": _watching(facts),
         "lastDelivery": facts.last_delivery,
         "lastFailure": facts.last_failure,
+        "failingSince": timestamp(facts.health.failing_since) if facts.health.failing_since is not None else None,
+        "disabled": _disabled(facts),
+        "lastHandledRequestedAt": facts.handled or None,
         "pending": facts.counts.pending,
         "deadLettered": facts.counts.dead,
         "dropped": facts.dropped,
@@ -61,17 +64,38 @@ def _ready(facts: Facts) -> Condition:
     finding = facts.finding
     if not finding.accepted:
         return Condition(reasons.READY, "False", finding.reason, finding.message)
+    if facts.store_fails:
+        message = "the operator can't store events now; it takes in what happens meanwhile as soon as it can again"
+        return Condition(reasons.READY, "False", reasons.STORE_FAILING, message)
     if finding.blocked:
         return Condition(reasons.READY, "False", finding.blocked, finding.message)
-    if facts.gone == finding.generation:
-        return Condition(
-            reasons.READY, "False", reasons.ENDPOINT_GONE, "the endpoint answered 410 Gone: nothing is sent"
-        )
+    if facts.health.disabled:
+        return Condition(reasons.READY, "False", facts.health.disabled, given_up(facts))
     if facts.problems:
         return Condition(reasons.READY, "False", reasons.WATCH_FAILING, "; ".join(sorted(set(facts.problems.values()))))
+    if facts.full:
+        message = f"{facts.counts.pending} messages wait, as many as may: new events are dropped until some are sent"
+        return Condition(reasons.READY, "False", reasons.OVERFLOW, message)
     if not facts.wanted or facts.wanted - facts.watching.keys():
         return Condition(reasons.READY, "Unknown", reasons.PENDING, "the watches are being opened")
     return Condition(reasons.READY, "True", reasons.WATCHING, _sentence(facts))
+
+
+def given_up(facts: Facts) -> str:
+    """Why nothing is sent to the endpoint any more, and what to do."""
+    health = facts.health
+    why = "the endpoint answered 410 Gone"
+    if health.disabled != reasons.ENDPOINT_GONE and health.failing_since is not None:
+        why = f"every attempt since {timestamp(health.failing_since)} failed"
+    return (
+        f"{why}: nothing is sent, events are kept. When it is mended, set the annotation {reasons.REQUESTED_AT} to the "
+        "current time, or correct the spec"
+    )
+
+
+def _disabled(facts: Facts) -> dict[str, Any] | None:
+    health = facts.health
+    return {"reason": health.disabled, "since": timestamp(health.disabled_since)} if health.disabled else None
 
 
 def _sentence(facts: Facts) -> str:
@@ -84,8 +108,10 @@ def _delivering(facts: Facts) -> Condition:
     if facts.failing is None:
         return Condition(reasons.DELIVERING, "Unknown", reasons.NOTHING_SENT_YET, "no event has matched yet")
     if facts.failing and facts.last_failure:
-        reason = facts.last_failure.get("reason", "")
-        return Condition(reasons.DELIVERING, "False", reasons.DELIVERY_FAILING, f"the last attempt failed: {reason}")
+        message = f"the last attempt failed: {facts.last_failure.get('reason', '')}"
+        if facts.broken:
+            message += "; after too many failures in a row, one attempt at a time is made until one succeeds"
+        return Condition(reasons.DELIVERING, "False", reasons.DELIVERY_FAILING, message)
     return Condition(reasons.DELIVERING, "True", reasons.DELIVERED, "the last attempt succeeded")
 
 

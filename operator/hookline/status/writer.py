@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from hookline import reasons
 from hookline.errors import ApiError, NotServed
 from hookline.model import Attempt, Counts, Finding, Object, Outcome, Scope
+from hookline.status import events
 from hookline.status.conditions import timestamp
 from hookline.status.facts import Facts
-from hookline.status.report import is_ready, status_of
+from hookline.status.report import given_up, is_ready, status_of
 
 log = logging.getLogger(__name__)
 PARALLEL = 4
 MERGE_PATCH = "application/merge-patch+json"
+Where = tuple[str, str, str]
+"""An object of ours: the plural of its kind, its namespace and its name."""
 
 
 class Api(Protocol):
@@ -44,7 +48,9 @@ class StatusWriter:
         self._clock = clock
         self._on_error = on_error
         self._facts: dict[str, Facts] = {}
+        self._store_fails = False
         self._dirty: set[str] = set()
+        self._events: list[dict[str, Any]] = []
         self._wake = asyncio.Event()
         self.patches = 0
 
@@ -54,19 +60,53 @@ class StatusWriter:
         facts = self._facts.get(uid)
         if facts is None:
             self._facts[uid] = Facts.of(obj, finding)
+            self._facts[uid].store_fails = self._store_fails
         elif facts.finding != finding:
             facts.finding = finding
+        self.may_send(uid, finding.generation)
         self._touch(uid)
 
-    def is_gone(self, uid: str, generation: int) -> bool:
-        """Whether the endpoint of this generation of the spec answered 410 Gone."""
+    def may_send(self, uid: str, generation: int) -> bool:
+        """Whether the endpoint of this generation of the spec was not given up. A new generation begins anew."""
         facts = self._facts.get(uid)
-        return facts is not None and facts.gone == generation
+        if facts is None:
+            return True
+        if facts.health.generation != generation:
+            facts.health.renew(generation)
+            self._touch(uid)
+        return not facts.health.disabled
+
+    def handled(self, uid: str) -> str:
+        """The last request (value of the annotation) of a subscription that was carried out; empty: none."""
+        facts = self._facts.get(uid)
+        return facts.handled if facts is not None else ""
+
+    def handle(self, uid: str, requested_at: str) -> None:
+        """A request was carried out: its receipt, and another chance for the endpoint."""
+        if (facts := self._facts.get(uid)) is not None:
+            facts.handled = requested_at
+            facts.health.renew(facts.health.generation)
+            self._touch(uid)
+
+    def breaker(self, uid: str, is_open: bool) -> None:
+        """The circuit breaker of a subscription's endpoint opened or closed."""
+        if (facts := self._facts.get(uid)) is not None:
+            facts.broken = is_open
+            self._touch(uid)
 
     @property
     def readiness(self) -> tuple[int, int]:
         """How many subscriptions are ready, of how many."""
         return sum(is_ready(facts) for facts in self._facts.values()), len(self._facts)
+
+    def store_failing(self, *, failing: bool) -> None:
+        """The outbox can't be read or written, which concerns all subscriptions; or it can again."""
+        if failing == self._store_fails:
+            return
+        self._store_fails = failing
+        for uid, facts in self._facts.items():
+            facts.store_fails = failing
+            self._touch(uid)
 
     def forget(self, uid: str) -> None:
         """Stop reporting on a subscription."""
@@ -99,11 +139,12 @@ class StatusWriter:
                 del facts.problems[scope.key]
             self._touch(uid)
 
-    def attempt(self, attempt: Attempt) -> None:
-        """The result of one attempt."""
-        facts = self._facts.get(attempt.claimed.message.subscription)
+    def attempt(self, attempt: Attempt, disable_after: float = 0.0) -> bool:
+        """The result of one attempt. Returns whether the endpoint is given up with it, see ``Health.note``."""
+        uid = attempt.claimed.message.subscription
+        facts = self._facts.get(uid)
         if facts is None:
-            return
+            return False
         verdict = attempt.verdict
         entry: dict[str, Any] = {"id": attempt.claimed.message.id, "time": timestamp(attempt.started)}
         if verdict.status_code is not None:
@@ -112,11 +153,14 @@ class StatusWriter:
             facts.last_delivery, facts.failing = entry, False
         else:
             facts.last_failure, facts.failing = {**entry, "reason": verdict.reason}, True
-        if verdict.gone:
-            facts.gone = facts.finding.generation
+        given_up_now = facts.health.note(verdict, attempt.started, attempt.started + attempt.duration, disable_after)
+        if given_up_now:
+            where, note = (facts.namespace, facts.name, uid), given_up(facts)
+            self._events.append(events.warning(*where, facts.health.disabled, note, self._clock()))
         if attempt.skew is not None:
             facts.skew = round(attempt.skew)
-        self._touch(attempt.claimed.message.subscription)
+        self._touch(uid)
+        return given_up_now
 
     def dropped(self, uid: str, reason: str, message: str) -> None:
         """An event that matched, or might have, was not stored."""
@@ -125,12 +169,13 @@ class StatusWriter:
             facts.last_drop = {"reason": reason, "time": timestamp(self._clock()), "message": message[:1024]}
             self._touch(uid)
 
-    def counts(self, counts: Mapping[str, Counts]) -> None:
-        """The outbox's numbers for all subscriptions."""
+    def counts(self, counts: Mapping[str, Counts], most: float = math.inf) -> None:
+        """The outbox's numbers for all subscriptions, and how many messages of one may wait."""
         for uid, facts in self._facts.items():
             now = counts.get(uid, Counts())
             if (facts.counts.pending, facts.counts.dead) != (now.pending, now.dead):
                 facts.counts = now
+                facts.full = now.pending >= most
                 self._touch(uid)
 
     async def run(self) -> None:
@@ -145,7 +190,32 @@ class StatusWriter:
         self._wake.clear()
         dirty, self._dirty = self._dirty, set()
         pending = iter(dirty)
+        await self._post_events()
         await asyncio.gather(*(self._patch_each(pending) for _ in range(PARALLEL)))
+
+    async def write(self, where: Where, uid: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Make one status ``after`` of ``before``, and count that. Raises ApiError."""
+        plural, namespace, name = where
+        path = f"/apis/{reasons.GROUP}/{reasons.VERSION}/namespaces/{namespace}/{plural}/{name}/status"
+        removed = {key: None for key in before if key not in after}
+        # The uid makes sure that an object of the same name that came after a deleted one is never meant.
+        body = {"metadata": {"uid": uid}, "status": {**after, **removed}}
+        try:
+            await self._api.request("PATCH", path, body=body, content_type=MERGE_PATCH)
+        except NotServed:
+            raise
+        except ApiError as error:
+            self._on_error(error.status)
+            raise
+        self.patches += 1
+
+    async def _post_events(self) -> None:
+        posted, self._events = self._events, []
+        for event in posted:
+            try:
+                await self._api.request("POST", events.path(event["metadata"]["namespace"]), body=event)
+            except ApiError as error:  # the status says the same, and stays
+                log.warning("an Event was not posted: %s", error, extra={"reason": event["reason"]})
 
     async def _patch_each(self, uids: Iterator[str]) -> None:
         for uid in uids:
@@ -157,23 +227,17 @@ class StatusWriter:
         status = status_of(facts, self._clock())
         if status == facts.status:
             return True
-        removed = {key: None for key in facts.status if key not in status}
-        base = f"/apis/{reasons.GROUP}/{reasons.VERSION}/namespaces/{facts.namespace}/{reasons.PLURAL}"
-        # The uid makes sure that an object of the same name that came after a deleted one is never meant.
-        body = {"metadata": {"uid": uid}, "status": {**status, **removed}}
         try:
-            await self._api.request("PATCH", f"{base}/{facts.name}/status", body=body, content_type=MERGE_PATCH)
+            await self.write((reasons.PLURAL, facts.namespace, facts.name), uid, facts.status, status)
         except NotServed:
             self.forget(uid)
             return True
         except ApiError as error:
-            self._on_error(error.status)
             log.warning("a status patch failed: %s", error, extra={"subscription": f"{facts.namespace}/{facts.name}"})
             return error.status in (
                 409,
                 422,
             )  # another uid, or a value that the schema refuses: the same would fail again
-        self.patches += 1
         facts.status = status
         return True
 

@@ -42,11 +42,15 @@ def from_watch(event_type: str, obj: Object, known: Known | None, scope: Scope, 
     """The change that a watch event tells, or None when its state was seen already.
 
     ADDED of a known object is an update: it came into being while nobody looked, or came back into a field selector.
+    MODIFIED of an unknown one is a creation, of which the API server failed to tell.
     """
     operation = _OPERATIONS[event_type]
     version = obj["metadata"]["resourceVersion"]
     if known is None:
-        return Change(scope, operation, obj, None, version, observed)
+        unheard = operation is Operation.UPDATED
+        return Change(
+            scope, Operation.CREATED if unheard else operation, obj, None, version, observed, coalesced=unheard
+        )
     if operation is not Operation.DELETED:
         if not is_newer(version, known.resource_version):
             return None

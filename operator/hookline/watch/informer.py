@@ -13,11 +13,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from hookline.errors import ApiError, Forbidden, NotServed, ResourceGone
 from hookline.kube import KubeClient
 from hookline.model import Scope
 from hookline.watch import wire
+from hookline.watch.audit import Audit
 from hookline.watch.detect import is_newer, went_back
 from hookline.watch.ledger import RELIST, Ledger, WatchStore
 from hookline.watch.pace import Pace, delay, failures_after, spread
@@ -51,7 +53,7 @@ class Informer:
         self.synced = asyncio.Event()
         self._client = client
         self._hooks = hooks
-        self._ledger = Ledger(store, scope, hooks.after_commit, random)
+        self._ledger = Ledger(store, scope, hooks.after_commit, random, partial(hooks.on_drop, scope))
         self._teller = Teller(scope, self._ledger, hooks, clock, full=full)
         self._clock = clock
         self._random = random
@@ -69,6 +71,16 @@ class Informer:
         self._poison = ("", 0)
         self._problem: str | None = None
         self._contact = clock()
+        self._audit = Audit(
+            scope,
+            self._ledger,
+            self._teller,
+            position=lambda: self.resource_version,
+            pages=self._pages,
+            find=self._find,
+            random=random,
+            pace=self._pace,
+        )
 
     @property
     def resource_version(self) -> str | None:
@@ -112,12 +124,13 @@ class Informer:
 
     async def run(self) -> None:
         """Watch until cancelled. Raises nothing else; whatever fails is tried again, later and later."""
-        filler = asyncio.create_task(self._keep_filled())
+        helpers = [asyncio.create_task(work) for work in (self._keep_filled(), self._audit.run())]
         try:
             await self._follow()
         finally:
-            filler.cancel()
-            await asyncio.gather(filler, return_exceptions=True)
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
 
     async def _follow(self) -> None:
         self._rv = await self._ledger.checkpoint()
@@ -137,7 +150,8 @@ class Informer:
         """From wherever the informer is to the end of one stream. Returns between what bounds to wait afterwards."""
         try:
             await self._step()
-        except ResourceGone:
+        except ResourceGone as error:
+            _log.warning("watch %s: the history from %s on is gone (%s); listing anew", self.scope.key, self._rv, error)
             self._rv = RELIST if self._rv else None
         except (Forbidden, NotServed) as error:
             await self._parked(error)
@@ -155,7 +169,8 @@ class Informer:
         if self._rv is None:
             await self._list_silently()
         elif self._rv == RELIST:
-            await self._list_and_compare()
+            async with self._audit.still:
+                await self._list_and_compare()
         elif self._look_ahead:
             await self._find_head()
         if self._rv != RELIST:
@@ -205,6 +220,7 @@ class Informer:
             async with self._teller.lock:
                 await self._teller.events(events)
                 self._rv = events[-1].resource_version
+            self._audit.moved()
             self._progress = True
         if failure is not None:
             raise failure
@@ -265,6 +281,14 @@ class Informer:
             self._contact = self._clock()
             yield page
 
+    async def _find(self, namespace: str, name: str) -> AsyncIterator[wire.Page]:
+        """The object of this name as the scope shows it now: a list of one or none."""
+        resource = self.scope.resource
+        selector = ",".join(filter(None, (self.scope.field_selector, f"metadata.name={name}")))
+        path, params = resource.path(namespace), {"fieldSelector": selector}
+        async for page in wire.pages(self._client, resource, path, params, limit=self._pace.page):
+            yield page
+
     async def _recall_fullness(self) -> None:
         marked = await self._ledger.is_full()
         if marked and not self._teller.full:
@@ -296,6 +320,7 @@ class Informer:
     def _arrive(self, version: str) -> None:
         """A list is complete: the watch goes on from it."""
         self._rv = version
+        self._audit.moved()
         self._look_ahead = False
         self._set_position(version)
 

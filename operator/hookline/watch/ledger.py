@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from hookline.errors import StoreError
+from hookline.errors import StoreError, ValueRefused
 from hookline.model import Message, Scope, Seen, WatchCommit
 from hookline.watch.detect import Known
 from hookline.watch.pace import delay
@@ -45,7 +45,11 @@ class WatchStore(Protocol):
 
 
 class Ledger:
-    """The store, seen from one scope, with endless patience. ``after_commit`` is told the messages of each commit."""
+    """The store, seen from one scope, with endless patience.
+
+    ``after_commit`` is told the messages of each commit, ``on_drop`` the reason (``not_storable``) for each piece that
+    the store can never hold.
+    """
 
     def __init__(
         self,
@@ -53,11 +57,13 @@ class Ledger:
         scope: Scope,
         after_commit: Callable[[Sequence[Message]], None],
         random: Callable[[], float],
+        on_drop: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._key = scope.key
         self._full_key = full_key(scope.key)
         self._after_commit = after_commit
+        self._on_drop = on_drop
         self._random = random
 
     async def commit(
@@ -71,7 +77,10 @@ class Ledger:
         if not (messages or seen or forgotten or resource_version):
             return
         step = WatchCommit(self._key, messages, seen, forgotten, resource_version)
-        await self._persist(lambda: self._store.commit(step))
+        try:
+            await self._persist(lambda: self._store.commit(step))
+        except ValueRefused:
+            messages = await self._commit_what_can_be(step)
         if messages:
             self._after_commit(messages)
 
@@ -86,6 +95,12 @@ class Ledger:
             return {}
         found = await self._persist(lambda: self._store.seen(self._key, wanted))
         return {uid: Known(seen.resource_version, restore(seen), seen.full) for uid, seen in found.items()}
+
+    async def versions(self, uids: Iterable[str]) -> dict[str, str]:
+        """The last-seen resourceVersions of these objects; absent ones are left out."""
+        wanted = list(uids)
+        found = await self._persist(lambda: self._store.seen(self._key, wanted))
+        return {uid: seen.resource_version for uid, seen in found.items()}
 
     async def uids(self) -> frozenset[str]:
         """The uids of all known objects."""
@@ -102,11 +117,35 @@ class Ledger:
         else:
             await self._persist(lambda: self._store.forget_scope(self._full_key))
 
+    async def _commit_what_can_be(self, step: WatchCommit) -> Sequence[Message]:
+        """Leave out, and count, what the store can never hold, so that one poison object doesn't stop the watch.
+
+        One piece at a time and the checkpoint last: a crash between them repeats, and loses nothing. Returns the
+        messages that are durable now.
+        """
+        kept = [message for message in step.messages if await self._holds(WatchCommit(self._key, [message]))]
+        for seen in step.seen:
+            await self._holds(WatchCommit(self._key, seen=[seen]))
+        rest = WatchCommit(self._key, forgotten=step.forgotten, resource_version=step.resource_version)
+        await self._holds(rest)
+        return kept
+
+    async def _holds(self, piece: WatchCommit) -> bool:
+        try:
+            await self._persist(lambda: self._store.commit(piece))
+        except ValueRefused as error:
+            _log.error("watch %s: left out what can't be stored: %s", self._key, error)
+            self._on_drop("not_storable")
+            return False
+        return True
+
     async def _persist(self, step: Callable[[], Awaitable[T]]) -> T:
         failures = 0
         while True:
             try:
                 return await step()
+            except ValueRefused:
+                raise
             except StoreError as error:
                 failures += 1
                 _log.warning("watch %s stands still: the store fails (%s)", self._key, error)

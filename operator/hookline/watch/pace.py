@@ -8,15 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds and sizes. ``idle``: a stream without a byte for so long is dead (bookmarks come about once a minute)."""
+    """Seconds and sizes. ``idle``: a stream without a byte for so long is dead (bookmarks come about once a minute).
+
+    ``audit``: the longest time between two comparisons with a fresh list; 0 for none.
+    """
 
     page: int = 500
     batch: int = 256
-    idle: float = 75.0
+    idle: float = 70.0
     stream: tuple[float, float] = (290.0, 580.0)
     retry: tuple[float, float] = (0.2, 30.0)
     parked: tuple[float, float] = (5.0, 60.0)
     poison: int = 3
+    audit: float = 1800.0
 
 
 def delay(failures: int, bounds: tuple[float, float], random: Callable[[], float]) -> float:

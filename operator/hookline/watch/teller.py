@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from hookline.errors import ApiError
-from hookline.model import Change, Message, Object, Scope, Seen
+from hookline.model import Change, Message, Object, Operation, Scope, Seen
 from hookline.watch import wire
-from hookline.watch.detect import EVENT_TYPES, Known, from_list, from_watch, vanished
+from hookline.watch.detect import EVENT_TYPES, Known, from_list, from_watch, is_newer, vanished
 from hookline.watch.ledger import Ledger
 from hookline.watch.projection import project
 
@@ -32,13 +32,15 @@ class Hooks:
 
     ``after_commit`` gets the messages that were just made durable. ``on_problem`` gets the reason why a scope can't be
     watched for now (401, 403, 404), and None when it is healthy again. ``on_drop`` gets the reason, from a fixed set
-    (``not_decodable``), for each change that can't be told.
+    (``not_decodable``, ``not_storable``), for each change that can't be told. ``on_repair`` gets each committed change
+    that the API server's watch should have told and did not.
     """
 
     sink: Sink
     after_commit: Callable[[Sequence[Message]], None] = _ignore
     on_problem: Callable[[Scope, ApiError | None], None] = _ignore
     on_drop: Callable[[Scope, str], None] = _ignore
+    on_repair: Callable[[Scope, Operation], None] = _ignore
 
 
 class Teller:
@@ -78,6 +80,7 @@ class Teller:
             [uid for uid, e in latest.items() if e.type == "DELETED"],
             events[-1].resource_version,
         )
+        self._repaired(changes)
 
     async def compare(self, page: wire.Page) -> None:
         """Tell how a page of a list differs from what was seen last."""
@@ -101,6 +104,33 @@ class Teller:
             changes = [vanished(known[uid], self._scope, list_version, observed) for uid in uids if uid in known]
             await self._ledger.commit(await self._messages(changes), forgotten=uids)
 
+    async def repair(
+        self, pages: Iterable[wire.Page], gone: Iterable[str], list_version: str, position: str
+    ) -> Sequence[Operation]:
+        """Tell what the watch, now at ``position``, has passed in silence; for the ``audit``, which holds the lock.
+
+        ``pages`` are the present states of objects, ``gone`` uids that a list at ``list_version`` lacked. Returns what
+        was told.
+        """
+        observed = self._clock()
+        present = {uid: (obj, uid in page.damaged) for page in pages for uid, obj in page}
+        missing = [uid for uid in gone if uid not in present]
+        known = await self._ledger.known([*missing, *present])
+        lost = [uid for uid in missing if uid in known and not is_newer(known[uid].resource_version, list_version)]
+        changes = [vanished(known[uid], self._scope, list_version, observed) for uid in lost]
+        seen: list[Seen] = []
+        for uid, (obj, damaged) in present.items():
+            version, before = obj["metadata"]["resourceVersion"], known.get(uid)
+            if is_newer(version, position) or (before and not is_newer(version, before.resource_version)):
+                continue
+            change = from_list(obj, before, self._scope, observed)
+            if change is not None:
+                self._admit(change, changes, damaged=damaged)
+                seen.append(self._project(obj, damaged=damaged))
+        await self._ledger.commit(await self._messages(changes), seen, lost)
+        self._repaired(changes)
+        return [change.operation for change in changes]
+
     async def record(self, page: wire.Page) -> None:
         """Note a page as seen, without telling anything."""
         async with self.lock:
@@ -120,6 +150,11 @@ class Teller:
 
     async def _messages(self, changes: Sequence[Change]) -> Sequence[Message]:
         return await self._hooks.sink(changes) if changes else ()
+
+    def _repaired(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if change.coalesced:
+                self._hooks.on_repair(self._scope, change.operation)
 
     def _project(self, obj: Object, *, damaged: bool) -> Seen:
         return project(obj, full=self.full and not damaged)

@@ -19,6 +19,7 @@ from hookline.watch import skim
 
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+_IDENTITY = frozenset({"name", "namespace", "uid", "resourceVersion"})
 _STREAM_ERRORS: Mapping[int, type[ApiError]] = {401: Forbidden, 403: Forbidden, 404: NotServed, 410: ResourceGone}
 
 
@@ -84,7 +85,8 @@ def decode_event(line: bytes) -> Event:
         raise _stream_error(event.object)
     try:
         metadata = event.object["metadata"]
-        if not isinstance(metadata["resourceVersion"], str) or (event.type != "BOOKMARK" and not metadata["uid"]):
+        placed = isinstance(metadata["resourceVersion"], str)
+        if not placed or (event.type != "BOOKMARK" and not _is_uid(metadata["uid"])):
             raise Undecodable("the metadata of a watched object")
     except (KeyError, TypeError):
         raise Undecodable("a line of the watch") from None
@@ -132,6 +134,10 @@ async def pages(
         query = {key: query[key] for key in query if not key.startswith("resourceVersion")} | {"continue": page.token}
 
 
+def _is_uid(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
 def _stream_error(status: Any) -> ApiError:
     code = status.get("code") if isinstance(status, Mapping) else None
     message = status.get("message") if isinstance(status, Mapping) else None
@@ -165,4 +171,20 @@ def _skim_page(raw: bytes) -> tuple[Mapping[str, Any], list[Any], set[str]]:
 
 def _skim_object(raw: bytes) -> dict[str, Any]:
     parts = skim.members(raw)
-    return {key: orjson.loads(parts[key]) for key in ("apiVersion", "kind", "metadata") if key in parts}
+    return {
+        key: _skim_metadata(parts[key]) if key == "metadata" else orjson.loads(parts[key])
+        for key in ("apiVersion", "kind", "metadata")
+        if key in parts
+    }
+
+
+def _skim_metadata(raw: bytes) -> dict[str, Any]:
+    """What of the metadata can be read: ``managedFields`` is nested as deep as the object is."""
+    found: dict[str, Any] = {}
+    for key, value in skim.members(raw).items():
+        try:
+            found[key] = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            if key in _IDENTITY:
+                raise
+    return found

@@ -4,71 +4,187 @@ from __future__ import annotations
 
 import dataclasses
 
-from hookline.deliver.lane import Lane
-from hookline.model import Claimed, Message, RetryPolicy, SigningKeys, Target
+import pytest
+
+from hookline.deliver.breaker import THRESHOLD
+from hookline.deliver.lane import ROOM, Lane, Wish
+from hookline.model import Claimed, Message, RateLimit, RetryPolicy, SigningKeys, Target
 
 TARGET = Target("sub", "ns", "n", "https://a.example/", (), SigningKeys((), ()), (), 15, RetryPolicy((), 60), 4)
+NOW = 1000.0
 
 
-def claims(count: int, first: int = 1) -> list[Claimed]:
+def claims(count: int, first: int = 1, attempts: int = 0, size: int = 0) -> list[Claimed]:
     return [
-        Claimed(row, Message(f"msg_{row}", "sub", row, "obj", "t", (), b"", 0), 0, 0)
+        Claimed(row, Message(f"msg_{row}", "sub", row, "obj", "t", (), bytes(size), 0), attempts, 0)
         for row in range(first, first + count)
     ]
 
 
+def took(lane: Lane, count: int) -> list[int]:
+    """Take so many as workers do, without ending an attempt; returns their rows."""
+    return [claimed.row for _ in range(count) if (claimed := lane.take(NOW)) is not None]
+
+
+def broken(lane: Lane) -> Lane:
+    for _ in range(THRESHOLD):
+        lane.judge(True, NOW)
+    assert lane.breaker.open
+    return lane
+
+
 def test_a_lane_wants_twice_its_concurrency_and_claims_again_only_when_half_of_it_is_used():
     lane = Lane(TARGET)
-    assert lane.wanted == 8
-    lane.accept(claims(8))
-    assert lane.wanted == 0
-    for _ in range(3):
-        assert lane.take()
-    assert lane.wanted == 0
-    assert lane.take()
-    assert lane.wanted == 4
+    assert lane.wish(NOW) == Wish(8, 6, ROOM)
+    lane.accept(claims(8), NOW)
+    assert lane.wish(NOW) is None
+    assert took(lane, 3) == [1, 2, 3]
+    assert lane.wish(NOW) is None
+    assert took(lane, 1) == [4]
+    assert lane.wish(NOW) == Wish(4, 4, ROOM)
 
 
 def test_a_lane_wants_nothing_when_nothing_new_is_known_or_nothing_may_be_sent():
     lane = Lane(TARGET)
     lane.fresh = False
-    assert lane.wanted == 0
-    assert Lane(dataclasses.replace(TARGET, paused=True)).wanted == 0
+    assert lane.wish(NOW) is None
+    assert Lane(dataclasses.replace(TARGET, paused=True)).wish(NOW) is None
 
 
 def test_it_asks_for_no_more_workers_than_messages_or_concurrency():
     lane = Lane(TARGET)
-    assert lane.accept(claims(2)) == 2
+    lane.accept(claims(2), NOW)
+    assert lane.idle_places == 2
     lane.workers = 2
-    assert lane.accept(claims(8, first=3)) == 2
+    lane.accept(claims(8, first=3), NOW)
+    assert lane.idle_places == 2
 
 
-def test_workers_beyond_a_lowered_concurrency_end():
+def test_no_more_are_in_flight_than_a_lowered_concurrency_allows():
     lane = Lane(TARGET)
-    lane.workers = 4
-    lane.accept(claims(4))
+    lane.accept(claims(8), NOW)
+    held = [lane.take(NOW) for _ in range(4)]
     assert lane.retarget(dataclasses.replace(TARGET, max_in_flight=2)) == []
-    assert lane.take() is None
-    lane.workers = 2
-    assert lane.take()
+    for claimed in held[:2]:
+        assert lane.take(NOW) is None
+        lane.ended(claimed)
+    assert lane.take(NOW) is None
+    lane.ended(held[2])
+    assert lane.take(NOW)
 
 
-def test_pausing_closing_and_a_410_give_back_what_is_queued():
-    for end in (
+@pytest.mark.parametrize(
+    "end",
+    [
         lambda lane: lane.retarget(dataclasses.replace(TARGET, paused=True)),
         Lane.close,
         Lane.stop_gone,
-    ):
-        lane = Lane(TARGET)
-        lane.workers = 1
-        lane.accept(claims(3))
-        assert end(lane) == [1, 2, 3]
-        assert lane.take() is None
-
-
-def test_another_target_opens_a_lane_that_was_gone():
+        lambda lane: lane.hold_back(NOW + 1),
+        lambda lane: broken(lane).close() or [1, 2, 3],  # given back when it opened
+    ],
+    ids=["paused", "closed", "gone", "held back", "broken"],
+)
+def test_what_is_queued_is_given_back_when_nothing_may_be_sent(end):
     lane = Lane(TARGET)
+    lane.accept(claims(3), NOW)
+    assert end(lane) == [1, 2, 3]
+    assert lane.take(NOW) is None
+    assert lane.wish(NOW) is None
+    assert lane.accept(claims(2, first=9), NOW) == [9, 10]
+
+
+def test_another_target_opens_a_lane_that_was_gone_held_back_or_broken():
+    lane = broken(Lane(TARGET))
     lane.stop_gone()
-    assert lane.wanted == 0
+    lane.hold_back(NOW + 60)
+    assert lane.wish(NOW) is None
     lane.retarget(dataclasses.replace(TARGET, url="https://b.example/"))
-    assert lane.wanted == 8
+    assert lane.wish(NOW) == Wish(8, 6, ROOM)
+
+
+def test_a_quarter_of_the_places_but_at_least_one_of_several_is_kept_for_first_attempts():
+    shares = {n: Lane(dataclasses.replace(TARGET, max_in_flight=n)).retry_places for n in (1, 2, 4, 8, 64)}
+    assert shares == {1: 1, 2: 1, 4: 3, 8: 6, 64: 48}
+
+
+def test_a_backlog_of_retries_leaves_a_place_and_a_claim_to_new_messages():
+    lane = Lane(TARGET)
+    lane.accept(claims(6, attempts=1), NOW)
+    assert took(lane, 4) == [1, 2, 3]  # the fourth place stays free
+    assert lane.idle_places == 0  # nobody is hired to find that out
+    lane.accept(claims(2, first=20, attempts=1), NOW)
+    assert lane.wish(NOW) is None or lane.wish(NOW).retries <= 3
+    lane.accept(claims(2, first=10), NOW)
+    assert took(lane, 2) == [10]
+
+
+def test_the_control_without_retries_all_places_are_taken():
+    lane = Lane(TARGET)
+    lane.accept(claims(6), NOW)
+    assert took(lane, 6) == [1, 2, 3, 4]
+
+
+def test_a_queue_that_is_full_of_retries_still_claims_first_attempts():
+    lane = Lane(TARGET)
+    lane.accept(claims(6, attempts=1), NOW)
+    assert lane.wish(NOW) == Wish(1, 0, ROOM)
+
+
+def test_the_older_message_goes_first_whether_it_was_tried_or_not():
+    lane = Lane(TARGET)
+    lane.accept([*claims(1, first=5, attempts=1), *claims(1, first=2), *claims(1, first=9)], NOW)
+    assert took(lane, 3) == [2, 5, 9]
+
+
+def test_large_messages_are_not_claimed_beyond_the_lanes_room():
+    lane = Lane(TARGET)
+    lane.accept(claims(3, size=ROOM // 2), NOW)
+    assert took(lane, 3) == [1, 2, 3]
+    assert lane.wish(NOW) is None
+    lane.settled(1)
+    lane.settled(1)
+    assert lane.wish(NOW) is None
+    lane.settled(2)
+    assert lane.wish(NOW) == Wish(8, 6, ROOM // 2)
+
+
+def test_a_rate_limited_lane_says_when_it_may_go_on():
+    lane = Lane(dataclasses.replace(TARGET, rate=RateLimit(2, 1)))
+    lane.accept(claims(3), NOW)
+    assert lane.take(NOW)
+    assert lane.take(NOW) is None
+    assert lane.ready_at(NOW) == NOW + 0.5
+    assert lane.take(NOW + 0.5)
+
+
+def test_a_broken_lane_claims_and_sends_one_at_a_time_and_only_after_a_pause():
+    lane = broken(Lane(TARGET))
+    assert lane.wish(NOW) is None
+    later = lane.ready_at(NOW)
+    assert later > NOW
+    assert lane.wish(later) == Wish(1, 1, ROOM)
+    assert lane.accept(claims(2), later) == [2]
+    probe = lane.take(later)
+    assert lane.take(later) is None
+    assert lane.wish(later) is None
+    lane.ended(probe)
+    assert lane.judge(False, later) == (True, [])
+    assert lane.wish(later) == Wish(8, 6, ROOM)
+
+
+def test_a_probe_waits_for_attempts_that_began_before_the_lane_broke():
+    lane = Lane(TARGET)
+    lane.accept(claims(2), NOW)
+    early = [lane.take(NOW), lane.take(NOW)]
+    broken(lane)
+    later = NOW + 3600
+    assert lane.wish(later) is None
+    for claimed in early:
+        lane.ended(claimed)
+    assert lane.wish(later) is not None
+
+
+def test_what_was_claimed_in_no_order_is_given_back_when_order_is_asked_for():
+    lane = Lane(TARGET)
+    lane.accept(claims(2), NOW)
+    assert lane.retarget(dataclasses.replace(TARGET, ordered=True)) == [1, 2]

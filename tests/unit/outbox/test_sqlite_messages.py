@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import apsw
 import pytest
 
 from hookline.model import Attempt, Counts, Message, Outcome, Verdict
 from hookline.outbox.sqlite_messages import Messages
+from hookline.outbox.sqlite_retention import Keeper
 from hookline.outbox.sqlite_schema import MIGRATIONS
+from hookline.stored import Retention
 
 SUBSCRIPTION, NOW, WANTED = "sub", 50.0, 64
+ORDERED = {SUBSCRIPTION}
 
 
 def message(number: int) -> Message:
@@ -59,7 +63,7 @@ def costs(backlog: int) -> dict[str, int]:
         "next_due": steps(connection, messages.next_due),
         "counts": steps(connection, messages.counts),
         "record": steps(connection, lambda: messages.record(attempts)),
-        "prune": steps(connection, lambda: messages.prune(1e9, 1e9, 10)),
+        "prune": steps(connection, lambda: Keeper(connection).prune(Retention(1e9, 0), Retention(1e9, 0), 10)),
         "add": steps(connection, lambda: messages.add([message(-1)])),
     }
 
@@ -78,7 +82,8 @@ def test_the_control_a_scan_does_cost_more():
     assert scan(5_000) > 4 * scan(1_000)
 
 
-def test_a_claim_walks_the_index_and_sorts_nothing():
+@pytest.mark.parametrize(("ordered", "index"), [(False, "pending"), (True, "heads")])
+def test_a_claim_walks_the_index_and_sorts_nothing(ordered, index):
     connection, messages = queue(1)
     plans: list[str] = []
 
@@ -87,12 +92,55 @@ def test_a_claim_walks_the_index_and_sorts_nothing():
             plans.append(statement["sql"])
 
     connection.trace_v2(apsw.SQLITE_TRACE_STMT, explain)
-    messages.claim({SUBSCRIPTION: 1}, NOW)
+    messages.claim({SUBSCRIPTION: 1}, NOW, {SUBSCRIPTION} if ordered else ())
     connection.trace_v2(0, None)
-    (sql,) = plans
-    plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + sql, (SUBSCRIPTION, NOW, 1))]
-    assert plan[0] == "SEARCH messages USING COVERING INDEX messages_pending (subscription=? AND due<?)"
-    assert not [line for line in plan if "SCAN" in line or "TEMP B-TREE" in line]
+    assert len(plans) == 2  # of first attempts, and of retries
+    for sql in plans:
+        plan = [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + sql, (SUBSCRIPTION, 0, NOW, 1))]
+        assert plan[0].endswith(f"INDEX messages_{index} (subscription=? AND tried=? AND due<?)")
+        assert not [line for line in plan if "SCAN" in line or "TEMP B-TREE" in line]
+
+
+def ordered_costs(backlog: int, objects: int) -> dict[str, int]:
+    """Steps of each call on an ordered queue; the first object has the most messages, and its head is being retried."""
+    connection, messages = queue(0)
+    messages.order(SUBSCRIPTION, ordered=True)
+    messages.add([replace(message(n), object_uid=f"uid-{max(0, n - backlog + objects)}") for n in range(backlog)])
+    (head,) = messages.claim({SUBSCRIPTION: 1}, NOW, ORDERED)
+    messages.record([Attempt(head, Verdict(Outcome.RETRY, "Timeout", None, retry_at=NOW + 9), 1.0, 1.0)])
+    held = messages.claim({SUBSCRIPTION: WANTED}, NOW, ORDERED)
+    assert len(held) == min(WANTED, objects - 1)
+    done = [Attempt(c, Verdict(Outcome.DELIVERED, "Delivered", 200), 1.0, 1.0) for c in held]
+    late = replace(message(-1), object_uid="uid-0")
+    return {
+        "claim": steps(connection, lambda: messages.claim({SUBSCRIPTION: WANTED}, NOW, ORDERED)),
+        "next_due": steps(connection, messages.next_due),
+        "record": steps(connection, lambda: messages.record(done)),
+        "add": steps(connection, lambda: messages.add([late])),
+    }
+
+
+@pytest.mark.parametrize("crowd", [0.5, 1.0], ids=["many objects", "all of one object but a few"])
+def test_no_call_costs_more_with_a_long_ordered_queue(crowd):
+    def objects(backlog: int) -> int:
+        return 300 if crowd == 1.0 else int(backlog * crowd)
+
+    short, long = ordered_costs(1_000, objects(1_000)), ordered_costs(100_000, objects(100_000))
+    assert all(cost > 0 for cost in short.values())
+    assert {call: abs(long[call] - short[call]) <= short[call] // 50 for call in short} == dict.fromkeys(short, True)
+
+
+def test_the_control_looking_for_the_oldest_among_all_that_are_due_does_cost_more():
+    def scan(backlog: int) -> int:
+        connection, messages = queue(0)
+        messages.order(SUBSCRIPTION, ordered=True)
+        messages.add([message(n) for n in range(backlog)])
+        query = """SELECT row FROM messages AS m WHERE state = 0 AND due <= ? AND NOT EXISTS (
+            SELECT 1 FROM messages WHERE state = 0 AND subscription = m.subscription AND object_uid = m.object_uid
+            AND row < m.row) AND row > 1 ORDER BY due LIMIT 1"""
+        return steps(connection, lambda: connection.execute(query, (NOW,)).fetchall())
+
+    assert scan(3_000) > 2 * scan(1_000)
 
 
 def test_claims_of_a_transaction_that_was_not_kept_are_undone_in_both_directions():
@@ -110,7 +158,7 @@ def test_what_is_gone_leaves_no_content_behind():
     connection, messages = queue(3)
     claimed = messages.claim({SUBSCRIPTION: 1}, NOW)
     messages.record([Attempt(claimed[0], Verdict(Outcome.DEAD, "HTTP410", 410), 1.0, 1.0)])
-    assert messages.prune(0.0, 9.0, 10) == 1
+    assert Keeper(connection).prune(Retention(0.0, 0), Retention(9.0, 0), 10).total == 1
     assert connection.execute("SELECT count(*) FROM contents").get == 2
     messages.forget(SUBSCRIPTION)
     assert connection.execute("SELECT count(*) FROM contents").get == 0

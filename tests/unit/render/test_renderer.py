@@ -112,3 +112,24 @@ def test_what_can_not_become_a_message_is_dropped_with_a_reason(seen, payload, l
     with pytest.raises(RenderError) as caught:
         render(seen, limit=limit, **payload)
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("chosen", list(Format))
+def test_a_ping_has_the_subscriptions_format_and_ignores_its_transform(chosen):
+    subscribed = subscription(payload=Payload(format=chosen, transform="object.missing"))
+    ping = Renderer(subscribed, "prod", 1024).ping("2026-01-01T00:00:00Z", 1767225600.0, 5)
+    assert (ping.event_type, ping.sequence, ping.subscription) == ("dev.hookline.ping", 5, subscribed.uid)
+    body = json.loads(ping.body)
+    data = body["data"] if chosen in (Format.CLOUD_EVENTS, Format.STANDARD_WEBHOOKS) else body
+    assert data["operation"] == "Ping"
+    assert data["requestedAt"] == "2026-01-01T00:00:00Z"
+    assert data["object"]["metadata"] == {"namespace": "shop", "name": "orders", "uid": subscribed.uid}
+    if chosen in (Format.CLOUD_EVENTS, Format.CLOUD_EVENTS_BINARY):
+        event = parsed(ping)
+        assert event.get_type() == "dev.hookline.ping"
+        assert event.get_source().endswith("/namespaces/shop/webhooksubscriptions")
+
+
+def test_the_id_of_a_ping_follows_from_the_request():
+    renderer = Renderer(subscription(), "", 1024)
+    assert renderer.ping("a", 1.0, 1).id == renderer.ping("a", 2.0, 9).id != renderer.ping("b", 1.0, 1).id

@@ -3,9 +3,10 @@
 import pytest
 
 from hookline import reasons
-from hookline.model import Finding, Scope
+from hookline.model import Counts, Finding, Scope
 from hookline.status.conditions import Condition, merge
 from hookline.status.facts import Facts
+from hookline.status.health import Health
 from hookline.status.report import status_of
 from support.samples import CONFIG_MAPS
 
@@ -55,9 +56,23 @@ def test_a_failing_watch_makes_it_not_ready():
     assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "WatchFailing")
 
 
-def test_an_endpoint_that_is_gone_stalls():
-    found = conditions(facts(gone=2))
-    assert found["Ready"]["reason"] == found["Stalled"]["reason"] == "EndpointGone"
+@pytest.mark.parametrize("reason", ["EndpointGone", "EndpointDisabled"])
+def test_an_endpoint_that_was_given_up_stalls(reason):
+    found = conditions(facts(health=Health(2, failing_since=0.0, disabled=reason, disabled_since=9.0)))
+    assert found["Ready"]["reason"] == found["Stalled"]["reason"] == reason
+    assert "hookline.dev/requested-at" in found["Ready"]["message"]
+
+
+def test_a_full_share_of_the_outbox_is_not_ready_and_may_heal():
+    found = conditions(facts(full=True, counts=Counts(pending=7)))
+    assert found["Ready"]["reason"] == found["Reconciling"]["reason"] == "Overflow"
+    assert found["Ready"]["message"].startswith("7 messages wait")
+
+
+def test_an_open_breaker_is_told_beside_the_last_failure():
+    failing = {"failing": True, "last_failure": {"reason": "HTTP503"}}
+    assert "one attempt at a time" not in conditions(facts(**failing))["Delivering"]["message"]
+    assert "one attempt at a time" in conditions(facts(**failing, broken=True))["Delivering"]["message"]
 
 
 def test_suspended_is_no_failure():
@@ -90,17 +105,26 @@ def test_a_restart_forgets_nothing_that_the_status_told():
     told = {
         "lastDelivery": {"id": "msg_a", "time": "2026-01-01T00:00:00Z", "statusCode": 200},
         "dropped": 3,
-        "conditions": [
-            {"type": "Delivering", "status": "True"},
-            {"type": "Ready", "status": "False", "reason": "EndpointGone", "observedGeneration": 2},
-        ],
+        "observedGeneration": 2,
+        "failingSince": "2026-01-01T00:00:00Z",
+        "disabled": {"reason": "EndpointGone", "since": "2026-01-02T00:00:00Z"},
+        "lastHandledRequestedAt": "now",
+        "conditions": [{"type": "Delivering", "status": "True"}],
     }
     status = status_of(facts(status=told), 0.0)
     assert status["lastDelivery"]["id"] == "msg_a"
     assert status["dropped"] == 3
+    assert {key: status[key] for key in ("failingSince", "disabled", "lastHandledRequestedAt")} == {
+        key: told[key] for key in ("failingSince", "disabled", "lastHandledRequestedAt")
+    }
     assert conditions(facts(status=told))["Ready"]["reason"] == "EndpointGone"
 
 
 def test_a_corrected_spec_gives_a_gone_endpoint_another_chance():
-    told = {"conditions": [{"type": "Ready", "status": "False", "reason": "EndpointGone", "observedGeneration": 1}]}
+    told = {
+        "observedGeneration": 1,
+        "failingSince": "2026-01-01T00:00:00Z",
+        "disabled": {"reason": "EndpointGone", "since": "2026-01-02T00:00:00Z"},
+    }
     assert conditions(facts(status=told))["Ready"]["status"] == "True"
+    assert "failingSince" not in status_of(facts(status=told), 0.0)

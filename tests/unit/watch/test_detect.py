@@ -48,10 +48,10 @@ def test_an_event_of_a_state_that_was_seen_or_surpassed_is_no_change(event: str,
     assert from_watch(event, an_object(version), known("5"), SCOPE, NOW) is None
 
 
-def test_a_modified_object_that_was_never_seen_is_an_update_without_an_old_state() -> None:
+def test_a_modified_object_that_was_never_seen_is_a_creation_of_which_more_than_one_change_is_known() -> None:
     change = from_watch("MODIFIED", an_object("5"), None, SCOPE, NOW)
     assert change is not None
-    assert (change.operation, change.old) == (Operation.UPDATED, None)
+    assert (change.operation, change.old, change.coalesced) == (Operation.CREATED, None, True)
 
 
 def test_a_deletion_carries_the_last_state_and_the_one_before() -> None:

@@ -1,0 +1,53 @@
+"""From "this process runs" to "this process alone may write": the Lease, then the outbox, then its epoch.
+
+In: settings, the Kubernetes client, the closed store. Out: an open store that fences off every earlier leader. The next
+step is ``hookline.app``, which starts the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from hookline.controller.lease import Lease, own_namespace, unique_identity
+from hookline.errors import Fenced, StoreInUse
+from hookline.kube import KubeClient
+from hookline.outbox.store import Store
+from hookline.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def lease_of(settings: Settings, kube: KubeClient) -> Lease | None:
+    """The Lease by which one of several operators is elected; None where there is no election."""
+    namespace = settings.lease_namespace or own_namespace()
+    if not (namespace and settings.lease_name):
+        return None
+    return Lease(
+        kube,
+        namespace,
+        settings.lease_name,
+        unique_identity(),
+        duration=settings.lease_duration_seconds,
+        deadline=settings.lease_renew_deadline_seconds,
+        retry=settings.lease_retry_seconds,
+    )
+
+
+async def take_over(store: Store, lease: Lease, epoch: int, retry: float) -> None:
+    """Open the outbox and fence off earlier leaders. Raises StoreError, LeadershipLost, ApiError.
+
+    A leader that was paused may hold the outbox yet; it lets go as soon as it wakes up or is killed, so wait for it.
+    """
+    while True:
+        try:
+            await store.open()
+        except StoreInUse as error:
+            log.warning("this process leads and waits for the outbox: %s", error)
+            await asyncio.sleep(retry)
+        else:
+            break
+    try:
+        await store.take_over(epoch)
+    except Fenced as error:  # the Lease is younger than the outbox: somebody deleted it
+        await store.take_over(await lease.raise_epoch(error.epoch + 1))
