@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from hookline.errors import EvaluationError
 from hookline.expressions import Bindings
@@ -14,7 +15,7 @@ OnFailure = Callable[[str, EvaluationError], None]
 
 
 class Router:
-    """Rules, found by the scope of the informer and, where a source names objects, by name.
+    """Rules, found by the scope of the informer and, where a source asks for a name or a label, by that.
 
     ``namespace_labels`` gives the labels of a namespace or None; ``on_failure`` is told the subscription and the error
     when an expression fails on an object, which counts as no match.
@@ -48,9 +49,9 @@ class Router:
         self._rules.pop(subscription, None)
 
     def match(self, change: Change, bindings: Bindings) -> list[str]:
-        """The uids of the subscriptions that want this change, each once, in the order in which they were put."""
+        """The uids of the subscriptions that want this change, each once, in no promised order."""
         matched: dict[str, None] = {}
-        for rule in self._by_scope[change.scope.key].candidates(change.object["metadata"]["name"]):
+        for rule in self._by_scope[change.scope.key].candidates(change.object["metadata"]):
             if rule.subscription in matched:
                 continue
             try:
@@ -62,19 +63,17 @@ class Router:
 
 
 class _Index:
-    """The rules of one scope: those for any object, and those for objects of one name."""
+    """The rules of one scope, by what an object must have to pass: a name, a label, or nothing in particular.
 
-    __slots__ = ("_any", "_named")
+    So the cost of a change grows with the rules that may match it, not with all there are.
+    """
+
+    __slots__ = ("_any", "_labelled", "_named")
 
     def __init__(self) -> None:
         self._any: dict[int, Rule] = {}
         self._named: dict[str, dict[int, Rule]] = defaultdict(dict)
-
-    def _places(self, rule: Rule) -> Iterator[dict[int, Rule]]:
-        if not rule.source.names:
-            yield self._any
-        for name in rule.source.names:
-            yield self._named[name]
+        self._labelled: dict[tuple[str, str], dict[int, Rule]] = defaultdict(dict)
 
     def add(self, rule: Rule) -> None:
         for place in self._places(rule):
@@ -86,8 +85,33 @@ class _Index:
         for name in rule.source.names:
             if not self._named[name]:
                 del self._named[name]
+        for pair in _required_label(rule):
+            if not self._labelled[pair]:
+                del self._labelled[pair]
 
-    def candidates(self, name: str) -> Iterator[Rule]:
+    def candidates(self, metadata: Mapping[str, Any]) -> Iterator[Rule]:
         yield from self._any.values()
-        if name in self._named:
-            yield from self._named[name].values()
+        if (named := self._named.get(metadata["name"])) is not None:
+            yield from named.values()
+        if self._labelled:
+            for pair in (metadata.get("labels") or {}).items():
+                if (labelled := self._labelled.get(pair)) is not None:
+                    yield from labelled.values()
+
+    def _places(self, rule: Rule) -> Iterator[dict[int, Rule]]:
+        if rule.source.names:
+            yield from (self._named[name] for name in rule.source.names)
+        elif pairs := _required_label(rule):
+            yield from (self._labelled[pair] for pair in pairs)
+        else:
+            yield self._any
+
+
+def _required_label(rule: Rule) -> list[tuple[str, str]]:
+    """The labels of which an object must have one to pass, by the first requirement of that kind; none: no such."""
+    if rule.source.names:
+        return []
+    for requirement in rule.source.labels.requirements:
+        if requirement.operator == "In":
+            return [(requirement.key, value) for value in requirement.values]
+    return []

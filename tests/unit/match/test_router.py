@@ -123,6 +123,37 @@ def test_a_subscription_with_two_sources_on_one_scope_gets_one_event():
     assert router.match(seen, Bindings(seen)) == [wanted.uid]
 
 
+def test_only_rules_that_may_match_are_looked_at():
+    def labels(value):
+        return LabelSelector((LabelRequirement("team", "In", frozenset({value})),))
+
+    asked = []
+    router = Router(lambda _: None, lambda uid, _: asked.append(uid))
+    seen = change(obj=config_map(labels={"team": "team-7"}))
+    for number in range(100):
+        wanted = subscription(uid=f"labelled-{number}", expression="object.missing == 1")
+        router.put(
+            wanted.uid,
+            seen.scope.key,
+            [make_rule(wanted, Source("v1", "ConfigMap", labels=labels(f"team-{number}")), "")],
+        )
+        named = subscription(uid=f"named-{number}", expression="object.missing == 1")
+        router.put(
+            named.uid,
+            seen.scope.key,
+            [make_rule(named, Source("v1", "ConfigMap", names=frozenset({f"n-{number}"})), "")],
+        )
+    assert router.match(seen, Bindings(seen)) == []
+    assert asked == ["labelled-7"], "a failing expression tells who was asked"
+
+
+def test_a_label_that_may_have_several_values_is_found_by_each():
+    either = LabelSelector((LabelRequirement("team", "In", frozenset({"red", "blue"})),))
+    for team, found in (("red", True), ("blue", True), ("green", False)):
+        seen = change(obj=config_map(labels={"team": team, "other": "x"}))
+        assert matches(seen, source=Source("v1", "ConfigMap", labels=either)) is found
+
+
 def test_a_removed_subscription_is_not_matched_any_more_and_leaves_the_others():
     router = Router(lambda _: None, lambda *_: None)
     seen = change()
