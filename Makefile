@@ -42,8 +42,8 @@ bench: $(READY) ## rates, latency and memory, as ratios against the API server i
 	@$(BIN)/python tests/bench
 
 .PHONY: crds
-crds: $(READY) ## check the CRD and every sample against a real API server
-	@$(BIN)/python -m pytest tests/cluster/test_crd.py $(ARGS)
+crds: $(READY) ## check the CRDs and every sample against a real API server
+	@$(BIN)/python -m pytest tests/cluster/test_crd.py tests/cluster/test_crd_replay.py $(ARGS)
 
 .PHONY: lock
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import signal
 import time
@@ -35,7 +36,7 @@ from hookline.deliver.worker import Dispatcher
 from hookline.errors import Fenced, HooklineError, LeadershipLost, StoreError
 from hookline.flow import Flow
 from hookline.kube import KubeClient
-from hookline.lead import lease_of, take_over
+from hookline.lead import lease_of, patiently, take_over
 from hookline.observe.metrics import Metrics
 from hookline.observe.pulse import Pulse
 from hookline.observe.server import Server
@@ -62,7 +63,8 @@ PRUNE_SECONDS = 30.0
 PRUNE_LIMIT = 5000
 START_RETRY_SECONDS = 2.0
 FIRST_LOOK_SECONDS = 60.0
-LAST_STATUS_SECONDS = 3.0
+LAST_STATUS_SECONDS = 2.0
+SCRAPE_SECONDS = 1.0
 STORE_LOOK_SECONDS = 0.5
 STALE_WATCHES = 3
 STUCK_SECONDS = {"the event loop": 30.0, "the dispatcher": 120.0, "the controller's thread": 120.0}
@@ -87,6 +89,8 @@ class App:
         self._renewal: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
         self._patches_seen = 0
+        self._restarts_seen = 0
+        self._store_failed = -math.inf
         self.server = Server(
             settings.listen_host,
             settings.listen_port,
@@ -118,14 +122,15 @@ class App:
         log.info("serving /metrics, /healthz and /readyz", extra={"port": self.port})
         self._spawn(self.pulse.run())
         await self._take_the_lead()
-        self._wire(await self._patiently(self.store.sequences))
-        await self._patiently(self._count)
+        self._wire(await _patiently(self.store.sequences))
+        await _patiently(self.flow.begin)
+        await _patiently(self._count)
         self._spawn(self._every(STORE_LOOK_SECONDS, self._look_at_store))
         self._spawn(self.dispatcher.run())
         await self._first_look()
         self._spawn(self.reconciler.run())
-        await self._patiently(self.watches.start)
-        self._spawn(self._patiently(self.reconciler.sweep))
+        await _patiently(self.watches.start)
+        self._spawn(_patiently(self.reconciler.sweep))
         self.listener.start()
         self._spawn(self.replays.run())
         self._spawn(self.status.run())
@@ -133,6 +138,7 @@ class App:
             (COUNT_SECONDS, self._count),
             (PRUNE_SECONDS, self._prune),
             (RESYNC_SECONDS, self.reconciler.resync),
+            (RESYNC_SECONDS, self.flow.drop_leftovers),
             (settings.secret_poll_seconds, self.reconciler.secrets.poll),
             (settings.resolve_retry_seconds, self._look_again),
         ):
@@ -150,7 +156,8 @@ class App:
         )
         bundle = Path(settings.ca_bundle).read_text() if settings.ca_bundle else None
         self.client = Client(policy, tls_context(bundle))
-        self.namespaces = NamespaceIndex(kube, random=random.random)
+        pace = Pace(idle=settings.watch_idle_seconds, audit=settings.audit_seconds)
+        self.namespaces = NamespaceIndex(kube, clock=time.time, random=random.random, pace=pace)
         discovery = Discovery(kube, clock=time.monotonic)
         on_error = self.metrics.status_patch_failed
         self.status = StatusWriter(kube, settings.status_interval_seconds, time.time, on_error)
@@ -166,7 +173,8 @@ class App:
             clock=time.time,
             random=random.random,
             on_attached=flow.attached,
-            pace=Pace(idle=settings.watch_idle_seconds, audit=settings.audit_seconds),
+            on_gap=flow.missed,
+            pace=pace,
         )
         flow.join(self.watches, self.dispatcher)
         self.reconciler = Reconciler(
@@ -191,7 +199,7 @@ class App:
         """Wait until this process leads, where there is an election, and open the outbox."""
         self.lease = lease_of(self.settings, self.kube)
         if self.lease is None:
-            await self.store.open()
+            await _patiently(self.store.open)
             return
         self._standby = True
         epoch = await self.lease.acquire()
@@ -222,15 +230,6 @@ class App:
             starting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await starting
-
-    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it until the store lets it be done. An error that can't heal ends the process by itself (``_fail``)."""
-        while True:
-            try:
-                return await work()
-            except StoreError as error:
-                log.warning("waiting for the outbox: %s", error)
-                await asyncio.sleep(START_RETRY_SECONDS)
 
     async def _first_look(self) -> None:
         """Put every existing subscription in force, so that no rule is missing when the watches resume.
@@ -271,11 +270,12 @@ class App:
         """Stop reading, then sending, then telling; bounded by the grace period, which a failure does not get."""
         if self._failure is not None:
             await self.dispatcher.stop(0.0)
-        await self.listener.stop()
+        listener = asyncio.create_task(self.listener.stop())  # beside the rest: kopf may take its time
         await self.watches.close()
         await self.namespaces.close()
         if self._failure is None:
             await self.dispatcher.stop(self.settings.shutdown_grace_seconds)
+        await listener
         await _end(self._tasks)
         if self._may_write():
             with contextlib.suppress(HooklineError, TimeoutError):
@@ -321,7 +321,9 @@ class App:
             pruned = gone.total
 
     async def _look_at_store(self) -> None:
-        self.status.store_failing(failing=bool(self.health.failing))
+        if failing := bool(self.health.failing):
+            self._store_failed = time.monotonic()
+        self.status.store_failing(failing=failing)
 
     async def _look_again(self) -> None:
         self.reconciler.enqueue_unresolved()
@@ -334,29 +336,35 @@ class App:
         metrics.life(leading=leading, store_failing=bool(self.health.failing), lag=self.pulse.worst())
         if not self._wired:
             return
-        with contextlib.suppress(StoreError):  # the metric of its errors says so
-            due = await self.store.next_due()
-            metrics.outbox(await self.store.counts(), await self.store.size(), min(due.values(), default=None))
+        # While the outbox fails or its disk hangs its last numbers stay: the rest is wanted then more than ever.
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(SCRAPE_SECONDS):
+                due = await self.store.next_due()
+                metrics.outbox(await self.store.counts(), await self.store.size(), min(due.values(), default=None))
         metrics.gauges(
             in_flight=self.dispatcher.in_flight,
             breakers=self.dispatcher.breakers_open,
-            watches=len(self.watches.informers),
-            failing=sum(not informer.synced.is_set() for informer in self.watches.informers.values()),
+            watches=sum(informer.condition.open for informer in self.watches.informers.values()),
+            failing=sum(informer.condition.failing for informer in self.watches.informers.values()),
             staleness=self._staleness(),
-            restarts=self.listener.restarts,
         )
+        metrics.controller_restarted(self.listener.restarts - self._restarts_seen)
+        self._restarts_seen = self.listener.restarts
         metrics.subscriptions(*self.status.readiness)
         metrics.status_patched(self.status.patches - self._patches_seen)
         self._patches_seen = self.status.patches
 
     def _staleness(self) -> float:
         now = time.time()
-        return max((informer.staleness(now) for informer in self.watches.informers.values()), default=0.0)
+        watches = self.watches.informers.values()
+        return max([self.namespaces.staleness(now), *(informer.staleness(now) for informer in watches)])
 
     def _unhealthy(self) -> str:
         if not self._wired:
             return ""
-        stale, limit = self._staleness(), STALE_WATCHES * self.settings.watch_idle_seconds
+        # A watch stands still while the outbox fails, which no new process would change.
+        stale = min(self._staleness(), time.monotonic() - self._store_failed)
+        limit = STALE_WATCHES * self.settings.watch_idle_seconds
         if stale > limit:
             return f"a watch has not been heard of for {stale:.0f} s (limit: {limit:.0f} s)"
         silences = zip(STUCK_SECONDS, (self.pulse.lag, self.dispatcher.silence, self.listener.silence), strict=True)
@@ -367,10 +375,14 @@ class App:
         if failing := self.health.failing:
             return f"the outbox fails: {failing}"
         if self._standby:  # as ready as it can be: a rollout must not wait for the leader's end to end the leader
-            return ""
+            return "" if self.lease is None or self.lease.holder else self.lease.problem
         if not self._started:
             return "the operator is starting"
         return "" if self.listener.alive else "the controller's thread is not running"
+
+
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    return await patiently(work, START_RETRY_SECONDS)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

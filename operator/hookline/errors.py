@@ -8,6 +8,7 @@ HooklineError
 ├── NotReadyError            tell the user and try again: something the subscription refers to is absent
 ├── InvalidKey               a signing key can't be read: say where it came from
 ├── EvaluationError          no match for this one object: an expression failed on it; count it, tell the user once
+│   └── NamespaceUnknown     … nobody knows the labels of its namespace
 ├── RenderError              drop this one event, count it under ``reason``
 ├── DestinationRefused       don't connect: the address policy forbids the destination (retried on the long schedule)
 ├── ApiError                 a Kubernetes API request failed; ``status`` is the HTTP code (0: no answer)
@@ -84,6 +85,10 @@ class InvalidKey(HooklineError):
 
 class EvaluationError(HooklineError):
     """A compiled expression failed on one object (a missing key, a wrong type, too much work)."""
+
+
+class NamespaceUnknown(EvaluationError):
+    """Whether this object's namespace is selected can't be found out: it was deleted while nobody looked."""
 
 
 class RenderError(HooklineError):

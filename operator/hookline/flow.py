@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from hookline.backlog import Backlog
 from hookline.deliver.worker import Dispatcher
-from hookline.errors import ApiError, EvaluationError, NotServed, RenderError
-from hookline.expressions import Bindings, mentions_old_object
+from hookline.errors import ApiError, EvaluationError, NamespaceUnknown, NotServed, RenderError
+from hookline.expressions import Bindings, Fuse, mentions_old_object
+from hookline.leftovers import may_sweep
 from hookline.match.router import Router
-from hookline.match.rule import make_rule
+from hookline.match.rule import Rule, make_rule
 from hookline.model import (
     Attempt,
     Change,
@@ -37,6 +39,7 @@ from hookline.model import (
 )
 from hookline.observe.metrics import Metrics
 from hookline.outbox.store import Store
+from hookline.reasons import DROP_REASONS
 from hookline.render.renderer import Renderer
 from hookline.settings import Settings
 from hookline.status.writer import StatusWriter
@@ -45,31 +48,24 @@ from hookline.watch.manager import WatchManager
 from hookline.watch.namespaces import NamespaceIndex
 
 log = logging.getLogger(__name__)
-YIELD_EVERY = 64
+TURN_SECONDS = 0.02
+"""The event loop gets its turn after so long, between two expressions that are not of one change's matching."""
 NAMESPACES_SECONDS = 10.0
 PING_SCOPE = "hookline.dev/ping"
 """Stands for a watch where a message comes from none; nothing is kept of it."""
 
-DROP_REASONS = {
-    "expression_failed": "ExpressionFailed",
-    "transform_failed": "TransformFailed",
-    "not_encodable": "NotEncodable",
-    "too_large": "TooLarge",
-    "not_decodable": "NotDecodable",
-    "not_storable": "NotStorable",
-    "internal_error": "InternalError",
-    "overflow": "Overflow",
-}
-"""The words of the status for the drop counter's reasons."""
-
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """A subscription in force: what it says, compiled, and which of its sources each scope serves."""
+    """A subscription in force: what it says, compiled, and which of its sources each scope serves.
+
+    ``fuses`` bound its filter and its transform, and stay as long as its spec does.
+    """
 
     subscription: Subscription
     renderer: Renderer
     sources: Mapping[Scope, Sequence[Source]]
+    fuses: tuple[Fuse, Fuse]
 
 
 class Flow:
@@ -100,9 +96,10 @@ class Flow:
         self._router = Router(namespaces.labels, self._expression_failed)
         self._active: dict[str, Active] = {}
         self._unserved: set[tuple[str, str, str]] = set()
-
         self._targets: dict[str, Target] = {}
-        self._pending: dict[str, int] = {}
+        self._backlog = Backlog(settings.max_pending_per_subscription, settings.max_pending_bytes_per_subscription)
+        self._forgotten: set[str] = set()
+        self._may_sweep = False
 
     def join(self, watches: WatchManager, dispatcher: Dispatcher) -> None:
         """Hand in the two that in their turn need this flow."""
@@ -113,32 +110,40 @@ class Flow:
         """How many subscriptions are in force."""
         return len(self._active)
 
+    async def begin(self) -> None:
+        """Find out, before anything is stored, whose leftovers may be swept. Raises StoreError."""
+        self._may_sweep = await may_sweep(self._store, self._settings.namespaces)
+
     # What the controller decided.
 
     async def activate(self, subscription: Subscription, resources: Sequence[Resource | None]) -> None:
         """Render and match as this spec says, and watch the scopes of those sources whose resource is served."""
         uid = subscription.uid
-        renderer = Renderer(subscription, self._settings.cluster_name, self._settings.max_body_bytes)
+        fuses = self._fuses_of(subscription)
+        renderer = Renderer(subscription, self._settings.cluster_name, self._settings.max_body_bytes, fuses[1])
         if any(source.namespaces_from is NamespacesFrom.SELECTOR for source in subscription.sources):
             await self._know_namespaces()
         sources: dict[Scope, list[Source]] = {}
         newly_served: set[Scope] = set()
+        served: set[tuple[str, str, str]] = set()
         for source, resource in zip(subscription.sources, resources, strict=True):
             kind = (uid, source.api_version, source.kind)
             if resource is None:
                 self._unserved.add(kind)
                 continue
+            served.add(kind)
             for scope in scopes_of(subscription, source, resource):
                 sources.setdefault(scope, []).append(source)
                 if kind in self._unserved:  # then whatever there is of it came after the subscription
                     newly_served.add(scope)
-        self._active[uid] = Active(subscription, renderer, sources)
+        self._active[uid] = Active(subscription, renderer, sources, fuses)
         keys = frozenset(scope.key for scope in sources)
         for unwanted in self._router.scopes(uid) - keys:
             self._router.put(uid, unwanted, ())
         self._status.wants(uid, keys)
         needs_full = needs_old_objects(subscription)
         self.watches.set_wanted(uid, sources, needs_full=needs_full, newly_served=newly_served)
+        self._unserved -= served  # what a later spec adds to them is as old as any
 
     async def requested(self, subscription: Subscription) -> None:
         """Give the endpoint another chance and a ping, once for each value of the annotation. Raises StoreError."""
@@ -150,6 +155,7 @@ class Flow:
         # Its id follows from the value: asked for again after a crash, it is not stored twice.
         await self._store.commit(WatchCommit(PING_SCOPE, [ping]))
         self._status.handle(uid, value)
+        self.dispatcher.reset(uid)
         self.committed([ping])
 
     def send_to(self, uid: str, target: Target | None) -> None:
@@ -175,39 +181,65 @@ class Flow:
         self.watches.drop(uid)
         self._sequences.pop(uid, None)
         self._targets.pop(uid, None)
-        self._pending.pop(uid, None)
+        self._backlog.forget(uid)
+        self._forgotten.add(uid)
         self._unserved = {kind for kind in self._unserved if kind[0] != uid}
         await self._store.forget_subscription(uid)
         log.info("a subscription is gone; dropped what it left", extra={"uid": uid})
 
     async def sweep(self, existing: frozenset[str]) -> None:
         """Drop what subscriptions left that were deleted while nobody looked. The watches must have been started."""
-        self.watches.sweep(existing)
-        for uid in await self._store.subscriptions() - existing:
+        if not self._may_sweep:
+            left = await self._store.subscriptions() - existing - self._active.keys()
+            log.warning(
+                "what unknown subscriptions left is kept: other namespaces were served before",
+                extra={"subscriptions": len(left)},
+            )
+            return
+        self.watches.sweep(existing | self._active.keys())
+        for uid in await self._store.subscriptions() - existing - self._active.keys():
             await self.forget(uid)
+
+    async def drop_leftovers(self) -> None:
+        """Drop again what came of a subscription after it was forgotten: a step of a watch that was under way then."""
+        for uid in (await self._store.subscriptions() & self._forgotten) - self._active.keys():
+            await self._store.forget_subscription(uid)
 
     # The way of the data.
 
     async def sink(self, changes: Sequence[Change]) -> list[Message]:
         """Match, then render: the messages of one step of a watch, to be committed with its checkpoint."""
         messages: list[Message] = []
-        for number, change in enumerate(changes, 1):
+        # An object may come before its namespace does. Raises ApiError: then the same changes come again.
+        if unknown := [name for name in self._router.namespaces(changes) if self._namespaces.labels(name) is None]:
+            await self._namespaces.learn(unknown)
+        begun = time.monotonic()
+        for change in changes:
             self._metrics.received(change.operation)
             bindings = Bindings(change)
             matched = self._router.match(change, bindings)
             self._metrics.matched(len(matched))
-            messages.extend(message for uid in matched if (message := self._render(uid, change, bindings)) is not None)
-            if number % YIELD_EVERY == 0:
+            for uid in matched:
+                if (message := self._render(uid, change, bindings)) is not None:
+                    messages.append(message)
+                if time.monotonic() > begun + TURN_SECONDS:
+                    await asyncio.sleep(0)
+                    begun = time.monotonic()
+            if time.monotonic() > begun + TURN_SECONDS:
                 await asyncio.sleep(0)
+                begun = time.monotonic()
         return messages
 
     def _render(self, uid: str, change: Change, bindings: Bindings) -> Message | None:
-        if self._pending.get(uid, 0) >= self._settings.max_pending_per_subscription:
+        active = self._active.get(uid)
+        if active is None:  # deleted since the change was matched
+            return None
+        if self._backlog.is_full(uid):
             self._drop(uid, "overflow", "as many messages as may wait already: mend the endpoint, or raise the limit")
             return None
         sequence = self._sequences.get(uid, 0) + 1
         try:
-            message = self._active[uid].renderer.render(change, bindings, sequence)
+            message = active.renderer.render(change, bindings, sequence)
         except RenderError as error:
             self._drop(uid, error.reason, str(error))
             return None
@@ -216,7 +248,7 @@ class Flow:
             self._drop(uid, "internal_error", f"an unexpected error ({type(error).__name__}): see the operator's log")
             return None
         self._sequences[uid] = sequence
-        self._pending[uid] = self._pending.get(uid, 0) + 1
+        self._backlog.came(message)
         return message
 
     def committed(self, messages: Sequence[Message]) -> None:
@@ -227,8 +259,8 @@ class Flow:
         """An attempt was recorded."""
         self._metrics.attempt(attempt)
         uid = attempt.claimed.message.subscription
-        if attempt.verdict.outcome is not Outcome.RETRY and uid in self._pending:
-            self._pending[uid] -= 1
+        if attempt.verdict.outcome is not Outcome.RETRY:
+            self._backlog.went(attempt.claimed.message)
         active = self._active.get(uid)
         if self._status.attempt(attempt, active.subscription.disable_after if active is not None else 0.0):
             self._give_up(uid)
@@ -239,8 +271,8 @@ class Flow:
 
     def counted(self, counts: Mapping[str, Counts]) -> None:
         """The outbox was counted: correct what was added and finished since."""
-        self._pending = {uid: found.pending for uid, found in counts.items()}
-        self._status.counts(counts, self._settings.max_pending_per_subscription)
+        self._backlog.counted(counts)
+        self._status.counts(counts, self._backlog.full)
 
     def _give_up(self, uid: str) -> None:
         """Send nothing more to this endpoint until somebody asks for it; its messages stay."""
@@ -253,7 +285,7 @@ class Flow:
         active = self._active.get(uid)
         if active is not None and scope in active.sources:
             rules = [make_rule(active.subscription, source, since) for source in active.sources[scope]]
-            self._router.put(uid, scope.key, rules)
+            self._router.put(uid, scope.key, [_bounded(rule, active.fuses[0]) for rule in rules])
             self._status.watching(uid, scope)
 
     # What went wrong on the way.
@@ -265,6 +297,11 @@ class Flow:
             what = "stored" if reason == "not_storable" else "decoded"
             text = f"a change of one {scope.resource.kind} can't be {what}"
             self._status.dropped(uid, DROP_REASONS[reason], text)
+
+    def missed(self, uid: str, scope: Scope) -> None:
+        """A scope's watch went on while a subscription that listened to it was not in force, after a restart."""
+        text = f"changes of {scope.resource.plural} from when it could not be used after a restart were not told"
+        self._drop(uid, "gap", text)
 
     def change_repaired(self, _: Scope, operation: Operation) -> None:
         """The API server's watch had left out a change; it was told nevertheless."""
@@ -278,11 +315,20 @@ class Flow:
         self._status.problem(self._listeners(scope), scope, text)
 
     def _expression_failed(self, uid: str, error: EvaluationError) -> None:
-        self._drop(uid, "expression_failed", str(error))
+        reason = "namespace_unknown" if isinstance(error, NamespaceUnknown) else "expression_failed"
+        self._drop(uid, reason, str(error))
 
     def _drop(self, uid: str, reason: str, message: str) -> None:
         self._metrics.dropped(reason)
         self._status.dropped(uid, DROP_REASONS[reason], message)
+
+    def _fuses_of(self, subscription: Subscription) -> tuple[Fuse, Fuse]:
+        """Those that it has as long as its spec is the same, however often it is looked at."""
+        active = self._active.get(subscription.uid)
+        if active is not None and active.subscription.generation == subscription.generation:
+            return active.fuses
+        limit = self._settings.expression_limit_milliseconds / 1000
+        return Fuse(limit), Fuse(limit)
 
     def _listeners(self, scope: Scope) -> frozenset[str]:
         return frozenset(uid for uid, active in self._active.items() if scope in active.sources)
@@ -308,6 +354,10 @@ def scopes_of(subscription: Subscription, source: Source, resource: Resource) ->
         case _:
             namespaces = [""]
     return [Scope(resource, namespace, source.field_selector) for namespace in namespaces]
+
+
+def _bounded(rule: Rule, fuse: Fuse) -> Rule:
+    return rule if rule.expression is None else replace(rule, expression=replace(rule.expression, fuse=fuse))
 
 
 def needs_old_objects(subscription: Subscription) -> bool:

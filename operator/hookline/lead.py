@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
 
 from hookline.controller.lease import Lease, own_namespace, unique_identity
-from hookline.errors import Fenced, StoreInUse
+from hookline.errors import Fenced, StoreError, StoreInUse
 from hookline.kube import KubeClient
 from hookline.outbox.store import Store
 from hookline.settings import Settings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def lease_of(settings: Settings, kube: KubeClient) -> Lease | None:
@@ -35,19 +39,28 @@ def lease_of(settings: Settings, kube: KubeClient) -> Lease | None:
 
 
 async def take_over(store: Store, lease: Lease, epoch: int, retry: float) -> None:
-    """Open the outbox and fence off earlier leaders. Raises StoreError, LeadershipLost, ApiError.
+    """Open the outbox and fence off earlier leaders. Raises StoreError that can't heal, LeadershipLost, ApiError.
 
     A leader that was paused may hold the outbox yet; it lets go as soon as it wakes up or is killed, so wait for it.
     """
+    await patiently(store.open, retry, StoreInUse)
+    try:
+        await patiently(partial(store.take_over, epoch), retry)
+    except Fenced as error:  # the Lease is younger than the outbox: somebody deleted it
+        later = await lease.raise_epoch(error.epoch + 1)
+        await patiently(partial(store.take_over, later), retry)
+
+
+async def patiently(work: Callable[[], Awaitable[T]], retry: float, *transient: type[StoreError]) -> T:
+    """Do it until the store lets it be done, e.g. until its volume has room, every ``retry`` seconds.
+
+    An error of a more special class can't heal by waiting and is raised, unless it is one of ``transient``.
+    """
     while True:
         try:
-            await store.open()
-        except StoreInUse as error:
-            log.warning("this process leads and waits for the outbox: %s", error)
+            return await work()
+        except StoreError as error:
+            if type(error) not in (StoreError, *transient):
+                raise
+            log.warning("waiting for the outbox: %s", error)
             await asyncio.sleep(retry)
-        else:
-            break
-    try:
-        await store.take_over(epoch)
-    except Fenced as error:  # the Lease is younger than the outbox: somebody deleted it
-        await store.take_over(await lease.raise_epoch(error.epoch + 1))

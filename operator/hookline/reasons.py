@@ -4,8 +4,9 @@ Conditions (all of them on every subscription from the first look on):
 
 - ``Accepted``: the spec can be used. False reasons: InvalidSpec, InvalidExpression, ResourceNotServed, KindRefused,
   DestinationRefused.
-- ``Delivering``: the last attempt reached the endpoint. False: DeliveryFailing, EndpointGone. Unknown: NothingSentYet.
+- ``Delivering``: the last attempt reached the endpoint. False: DeliveryFailing. Unknown: NothingSentYet.
 - ``Ready``: changes are watched and messages are sent. False: what of the above or below stands in the way.
+  InternalError is a fault of Hookline's own, told by its log; it is tried again.
   EndpointGone (it answered 410) and EndpointDisabled (nothing but failures for too long) send nothing until somebody
   asks; Overflow drops new events.
 - ``Reconciling`` and ``Stalled`` (kstatus): present only while True. Reconciling: it may heal by itself. Stalled:
@@ -48,6 +49,7 @@ SECRET_INVALID = "SecretInvalid"  # noqa: S105
 WATCH_FAILING = "WatchFailing"
 STORE_FAILING = "StoreFailing"
 API_FAILING = "ApiFailing"
+INTERNAL_ERROR = "InternalError"
 ENDPOINT_GONE = "EndpointGone"
 ENDPOINT_DISABLED = "EndpointDisabled"
 OVERFLOW = "Overflow"
@@ -68,6 +70,20 @@ SUBSCRIPTION_NOT_FOUND = "SubscriptionNotFound"
 TRANSIENT = frozenset(
     {
         *(PENDING, RESOURCE_NOT_SERVED, SECRET_NOT_FOUND, SECRET_INVALID),
-        *(WATCH_FAILING, STORE_FAILING, API_FAILING, OVERFLOW),
+        *(WATCH_FAILING, STORE_FAILING, API_FAILING, INTERNAL_ERROR, OVERFLOW),
     }
 )
+
+DROP_REASONS = {
+    "expression_failed": "ExpressionFailed",
+    "transform_failed": "TransformFailed",
+    "not_encodable": "NotEncodable",
+    "too_large": "TooLarge",
+    "not_decodable": "NotDecodable",
+    "not_storable": "NotStorable",
+    "internal_error": "InternalError",
+    "overflow": "Overflow",
+    "namespace_unknown": "NamespaceUnknown",
+    "gap": "Gap",
+}
+"""Why an event was not stored: the metric's label, and the word of ``status.lastDrop``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
@@ -51,11 +52,29 @@ class Settings:
     max_pending_per_subscription: int = _setting(
         100_000, "messages that may wait for one endpoint; what comes then is dropped and counted", least=1
     )
+    max_pending_bytes_per_subscription: int = _setting(
+        256 * 1024 * 1024, "bytes that may wait for one endpoint; what comes then is dropped and counted", least=1024
+    )
+    expression_limit_milliseconds: float = _setting(
+        100.0,
+        "processor time that an expression may take for one object; more counts as failed, and after 5 such within 10 "
+        "minutes it is not evaluated any more until its subscription's spec changes (one evaluation can't be cut off)",
+        least=1.0,
+    )
     secret_poll_seconds: float = _setting(10.0, "how often referenced Secrets are looked at", least=0.1)
     resolve_retry_seconds: float = _setting(5.0, "how often an unserved kind is looked for again", least=0.1)
     status_interval_seconds: float = _setting(2.0, "least time between two patches of one status", least=0.1)
-    shutdown_grace_seconds: float = _setting(20.0, "time that attempts in flight get at shutdown", least=0.0)
-    watch_idle_seconds: float = _setting(70.0, "a watch without any byte for so long is opened anew", least=1.0)
+    shutdown_grace_seconds: float = _setting(
+        15.0,
+        "time that attempts in flight get at shutdown, which takes 10 seconds more at worst, and 17 at least",
+        least=0.0,
+    )
+    watch_idle_seconds: float = _setting(
+        70.0,
+        "a watch without any byte for so long is opened anew; API servers send one about every minute, so less than "
+        "60 opens quiet watches over and over",
+        least=1.0,
+    )
     audit_seconds: float = _setting(1800.0, "how often each watch is compared with a list; 0: never", least=0.0)
     lease_name: str = _setting("hookline", "name of the Lease that elects one of several operators; empty: no election")
     lease_namespace: str = _setting("", "namespace of the Lease; empty: the pod's own; outside a cluster: no election")
@@ -147,6 +166,8 @@ def _convert(item: Field[Any], raw: str | list[str]) -> Any:
         except ValueError:
             kind = "a whole number" if isinstance(default, int) else "a number"
             raise SettingsError(f"{_flag(item)}: must be {kind}, not {text!r}") from None
+        if not math.isfinite(number):
+            raise SettingsError(f"{_flag(item)}: must be a finite number, not {text!r}")
         least = item.metadata["least"]
         if least is not None and number < least:
             raise SettingsError(f"{_flag(item)}: must be at least {least}, not {text}")

@@ -26,6 +26,8 @@ _CRDS = Path(__file__).resolve().parents[2] / "crds"
 _STALL_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _LOAD_SECONDS = 900.0
+_CALM_SECONDS = 1.0
+_CALM_SHARE = 0.1  # of a core; what is polled for a thousand subscriptions takes less
 # The tests' operator logs and polls more than a real one; these are the defaults of ``hookline run`` again.
 _DEFAULTS = (
     *("--log-level", "info", "--secret-poll-seconds", "10"),
@@ -104,6 +106,18 @@ class Ground:
             elif time.monotonic() - changed > 4 * _STALL_SECONDS:  # a first list of 100,000 objects comes before it
                 raise BenchError(f"only {now:.0f} of {wanted} subscriptions are ready; the log:\n{_tail(operator)}")
             time.sleep(2 * _POLL_SECONDS)
+
+    def await_calm(self, operator: LiveOperator) -> None:
+        """Wait until the operator has next to nothing to do: a thousand new subscriptions take it a while."""
+        deadline = time.monotonic() + _STALL_SECONDS
+        before = self.snapshot(operator)
+        while time.monotonic() < deadline:
+            time.sleep(_CALM_SECONDS)
+            after = self.snapshot(operator)
+            if after.since(before).cpu["operator"] < _CALM_SHARE * _CALM_SECONDS:
+                return
+            before = after
+            self.screen.progress("waiting until the operator is calm")
 
     def suspend(self, namespace: str, name: str, *, suspended: bool) -> None:
         """Stop or resume the sending of one subscription."""

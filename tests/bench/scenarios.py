@@ -229,8 +229,9 @@ def _median(runs: list[Run], by: str) -> Run:
 
 
 def _warm_up(ground: Ground, namespace: str, operator: LiveOperator) -> None:
-    """Connections, caches and code that runs for the first time are not what is measured."""
+    """Connections, caches, code that runs for the first time and new subscriptions are not what is measured."""
     ground.sink.reset()
     ground.load(namespace, _WARM_UP, what="warming up")
     ground.await_arrivals(_WARM_UP, operator)
+    ground.await_calm(operator)
     ground.sink.reset()

@@ -36,8 +36,9 @@ def provide(screen: Screen) -> Path:
     if not program.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         with locked(cache):
-            screen.say("building hack/bench")
-            _build(program)
+            if not program.is_file():  # else another process built it while this one waited for the lock
+                screen.say("building hack/bench")
+                _build(program)
     return program
 
 

@@ -127,7 +127,7 @@ def test_status_is_written_by_its_own_way_and_spec_is_not(
         "conditions": [ready | {"lastTransitionTime": time}],
         "endpoint": "https://hooks.example.com",
         "signing": {"secretName": "test-signing", "publicKeys": ["whpk_" + "A" * 44]},
-        "watching": [{"resource": "v1/configmaps", "namespaces": [namespace], "since": time}],
+        "watching": [{"resource": "configmaps", "namespaces": [namespace], "since": time}],
         "lastDelivery": {"id": "msg_1", "time": time, "statusCode": 204},
         "lastFailure": {"id": "msg_0", "time": time, "reason": "HTTP503", "statusCode": 503},
         "failingSince": time,

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from controlplane import ControlPlane
 from hookline.errors import ApiError, NotServed, StoreError
 from hookline.kube import KubeClient
-from hookline.model import Operation, Scope, Seen, WatchCommit
+from hookline.model import Operation, Resource, Scope, Seen, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
 from hookline.watch.informer import Informer
 from support.cluster import Kubectl
+from support.faulty import Faulty
 from support.watching import CONFIG_MAPS, QUICK, Objects, Proxy, Recorder, a_resource, define, install, watching
 
 CREATED, UPDATED, DELETED = Operation.CREATED, Operation.UPDATED, Operation.DELETED
@@ -374,7 +376,10 @@ async def test_an_api_server_that_hangs_up_is_a_pause_and_its_staleness_shows(
         await recorder.until(lambda: calls >= 5)
         assert not informer.synced.is_set()
         assert informer.staleness(contact + 100) == 100
-        assert recorder.problems == [], "only a refusal is a problem of the subscription"
+        assert informer.condition.failing
+        assert recorder.problems == [], "a short interruption is no problem of the subscription"
+        await recorder.until(lambda: recorder.problems)
+        assert calls >= QUICK.lasting, "one that lasts is"
     await broken.close()
     server.close()
 
@@ -404,6 +409,103 @@ async def test_a_resource_that_is_not_served_is_a_problem_that_heals_when_its_cr
         assert recorder.problems[-1] is None
         assert len(recorder.problems) == 2, "told once, not at every try"
     assert recorder.told == [(CREATED, "first")]
+
+
+async def test_a_field_selector_that_the_api_server_does_not_support_is_told(
+    client: KubeClient, store: SqliteStore, recorder: Recorder, maps: Objects, namespace: str
+) -> None:
+    scope = Scope(CONFIG_MAPS, namespace, "spec.nonsense=1")
+    async with watching(client, scope, store, recorder, synced=False) as informer:
+        await recorder.until(lambda: recorder.problems)
+        assert informer.condition.failing
+        assert not informer.condition.open
+    (error,) = recorder.problems
+    assert error is not None
+    assert error.status == 400
+    assert "spec.nonsense" in str(error)
+
+
+@pytest.mark.parametrize("refusal", [(400, "BadRequest"), (503, "ServiceUnavailable")])
+async def test_a_problem_is_over_when_a_stream_is_open_again(
+    client: KubeClient, store: SqliteStore, recorder: Recorder, maps: Objects, refusal: tuple[int, str]
+) -> None:
+    proxy = Faulty(client.access)
+    async with (
+        proxy.serving(),
+        proxy.client() as through,
+        watching(through, maps.scope, store, recorder) as informer,
+    ):
+        assert informer.condition.open
+        proxy.refusal = refusal
+        proxy.reset()
+        await recorder.until(lambda: recorder.problems)
+        assert not informer.condition.open
+        proxy.refusal = None
+        await recorder.until(lambda: recorder.problems[-1] is None)
+        assert informer.condition.open
+        assert not informer.condition.failing
+
+
+async def test_a_sink_that_always_fails_is_told_although_the_stream_opens_each_time(
+    client: KubeClient, store: SqliteStore, recorder: Recorder, maps: Objects
+) -> None:
+    def defect() -> None:
+        raise RuntimeError("a defect")
+
+    async with watching(client, maps.scope, store, recorder):
+        recorder.before = defect
+        await maps.create("a")
+        await recorder.until(lambda: recorder.problems)
+        assert recorder.problems[-1] is not None
+        assert "RuntimeError" in str(recorder.problems[-1])
+        recorder.before = lambda: None
+        await recorder.until_named("a")
+        await recorder.until(lambda: recorder.problems[-1] is None)
+    assert len(recorder.problems) == 2
+    assert recorder.told == [(CREATED, "a")]
+
+
+async def test_an_error_that_nobody_foresaw_neither_ends_the_beginning_nor_the_completion_of_a_watch(
+    client: KubeClient, store: SqliteStore, recorder: Recorder, maps: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing_twice(method: Callable[..., Any]) -> Callable[..., Any]:
+        failures = iter((True, True))
+
+        async def call(*args: Any) -> Any:
+            if next(failures, False):
+                raise RuntimeError("a defect")
+            return await method(*args)
+
+        return call
+
+    monkeypatch.setattr(store, "checkpoint", failing_twice(store.checkpoint))
+    async with watching(client, maps.scope, store, recorder, full=False) as informer:
+        monkeypatch.setattr(store, "commit", failing_twice(store.commit))
+        informer.require_full()
+        await asyncio.wait_for(informer.position(), 30)
+        assert informer.filled
+
+
+async def test_an_audit_finds_an_object_whose_name_has_what_separates_the_terms_of_a_selector(
+    client: KubeClient, store: SqliteStore, recorder: Recorder, namespace: str
+) -> None:
+    roles = Objects(client, namespace, Resource("rbac.authorization.k8s.io/v1", "Role", "roles", namespaced=True))
+    name = "a,b=c\\d"
+    proxy = Faulty(client.access, "roles")
+    proxy.lines = lambda line: () if b'"name":"a,b' in line else (line,)
+    async with (
+        proxy.serving(),
+        proxy.client() as through,
+        watching(through, roles.scope, store, recorder, pace=replace(QUICK, audit=0.2)),
+    ):
+        await roles.create(name)
+        for number in range(1000):  # so that the watch passes a list without waiting for a bookmark
+            await roles.create(f"tick-{number}")
+            await asyncio.sleep(0.05)
+            if (CREATED, name) in recorder.told:
+                break
+    assert recorder.repairs == [CREATED]
+    assert proxy.touched == 1
 
 
 async def test_an_object_too_deep_to_decode_is_counted_and_skipped_and_the_stream_goes_on(

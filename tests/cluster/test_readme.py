@@ -10,12 +10,13 @@ from hookline.expressions import Bindings, compile_filter, compile_value
 from support.samples import DEPLOYMENTS, change
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-EXAMPLE = yaml.safe_load(re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1])
+MANIFESTS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+EXAMPLE = MANIFESTS[0]
 
 
-def test_the_example_is_accepted(crds, kubectl, namespace):
-    metadata = EXAMPLE["metadata"] | {"namespace": namespace}
-    kubectl.apply(EXAMPLE | {"metadata": metadata})
+def test_every_manifest_is_accepted(crds, kubectl, namespace):
+    for manifest in MANIFESTS:
+        kubectl.apply(manifest | {"metadata": manifest["metadata"] | {"namespace": namespace}})
     parse(kubectl.json("get", "whsub", "failing-orders", "-n", namespace))
 
 

@@ -252,6 +252,15 @@ class TestSubscriptions:
         assert (await store.next_due()).keys() == {B}
         assert ids(await store.claim({A: 10, B: 10}, EVER)) == ["msg_0003"]
 
+    async def test_others_get_their_turn_while_one_with_very_much_is_forgotten(self, store):
+        await add(store, *(message(number, A) for number in range(20_000)))
+        forgetting = asyncio.create_task(store.forget_subscription(A))
+        await asyncio.sleep(0)
+        await add(store, message(1, B))
+        assert not forgetting.done()
+        await forgetting
+        assert await store.counts() == {B: Counts(pending=1)}
+
     async def test_a_verdict_for_a_forgotten_message_hits_no_other(self, store):
         await add(store, message(1, A))
         late = await store.claim({A: 1}, EVER)
@@ -480,6 +489,17 @@ class TestRestart:
         assert await fresh.claim({A: 9}, EVER) == []
         assert await add(fresh, message(0)) == 0
         await fresh.close()
+
+
+async def test_the_bytes_that_wait_are_counted_for_each_subscription(store):
+    await add(store, message(1, A), message(2, B))
+    plain = (await store.counts())[A].pending_bytes
+    assert plain > len(b"{}"), "headers take room too"
+    await add(store, message(3, A, body=b"x" * 1002))
+    assert (await store.counts())[A].pending_bytes == 2 * plain + 1000
+    small, large = await store.claim({A: 2}, EVER)
+    await store.record([attempt(small, Outcome.RETRY, retry_at=EVER), attempt(large, Outcome.DEAD)])
+    assert {uid: found.pending_bytes for uid, found in (await store.counts()).items()} == {A: plain, B: plain}
 
 
 Key = tuple[str, str]

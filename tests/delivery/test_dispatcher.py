@@ -187,6 +187,42 @@ async def test_after_a_410_nothing_more_is_sent_until_the_target_changes(bench, 
     assert await bench.counts() == Counts(pending=0, delivered=5, dead=1)
 
 
+async def test_a_late_answer_of_a_former_endpoint_is_told_apart(bench, receiver, tools):
+    hold = asyncio.Event()
+    receiver.answers(Answer(410, hold=hold))
+    target = tools.target(receiver.url("/old"), max_in_flight=1)
+    bench.dispatcher.set_target(target)
+    await bench.commit(tools.message(1), tools.message(2))
+    await receiver.wait_for(1)
+    bench.dispatcher.set_target(dataclasses.replace(target, url=receiver.url("/new")))
+    hold.set()
+    await bench.attempts.until(lambda seen: len(seen) == 2)
+    assert [(attempt.verdict.gone, attempt.current) for attempt in bench.attempts] == [(True, False), (False, True)]
+
+
+async def test_an_answer_that_is_recorded_after_the_correction_is_told_apart_too(
+    bench, receiver, tools, monkeypatch: pytest.MonkeyPatch
+):
+    going, recording = asyncio.Event(), asyncio.Event()
+    record = bench.store.record
+
+    async def slowly(attempts):
+        recording.set()
+        await going.wait()
+        await record(attempts)
+
+    monkeypatch.setattr(bench.store, "record", slowly)
+    receiver.answers(Answer(410))
+    target = tools.target(receiver.url("/old"))
+    bench.dispatcher.set_target(target)
+    await bench.commit(tools.message(1))
+    await recording.wait()
+    bench.dispatcher.set_target(dataclasses.replace(target, url=receiver.url("/new")))
+    going.set()
+    await bench.attempts.until(lambda seen: len(seen) == 1)
+    assert not bench.attempts[0].current
+
+
 async def test_after_a_500_the_next_message_is_sent(bench, receiver, tools):
     """The control of the claim above."""
     receiver.answers(Answer(500))

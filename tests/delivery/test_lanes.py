@@ -188,6 +188,35 @@ async def test_a_retry_after_holds_back_everything_to_that_endpoint(store, clien
         assert {attempt.claimed.attempts for attempt in bench.attempts[1:]} <= {0, 1}
 
 
+async def test_another_chance_ends_the_patience_that_a_retry_after_asked_for(store, client, receiver, tools, clock):
+    receiver.answers(Answer(503, {"Retry-After": "120"}))
+    async with running(store, client, clock) as bench:
+        bench.dispatcher.set_target(tools.target(receiver.url(), max_in_flight=1))
+        await bench.commit(*(tools.message(n) for n in range(3)))
+        await bench.attempts.until(lambda seen: len(seen) == 1)
+        await bench.dispatcher_idle()
+        assert len(receiver.requests) == 1, "the control: it is held back"
+        bench.dispatcher.reset("sub-1")
+        await bench.commit(tools.message(3))
+        await bench.attempts.until(lambda seen: len(seen) == 4)
+        assert await bench.counts() == Counts(pending=1, delivered=3)
+
+
+async def test_another_chance_closes_the_circuit_breaker(store, client, receiver, tools, clock):
+    receiver.answer(503)
+    async with running(store, client, clock) as bench:
+        bench.dispatcher.set_target(tools.target(receiver.url(), retry=RetryPolicy((HOUR,) * 9, 1e9)))
+        await bench.commit(*(tools.message(n) for n in range(THRESHOLD + 9)))
+        await bench.attempts.until(lambda _: bench.breakers == [True])
+        receiver.answer(200)
+        await bench.dispatcher_idle()
+        bench.dispatcher.reset("sub-1")
+        await bench.commit(tools.message(100))
+        await bench.attempts.until(lambda seen: seen[-1].claimed.message.sequence == 100)
+        assert bench.attempts[-1].verdict.outcome is Outcome.DELIVERED
+        assert bench.breakers == [True, False]
+
+
 async def test_the_control_without_retry_after_the_others_go_on(store, client, receiver, tools, clock):
     receiver.answers(Answer(503))
     async with running(store, client, clock) as bench:

@@ -20,8 +20,8 @@ import pytest
 
 from hookline.deliver.client import Client
 from hookline.deliver.dial import tls_context
-from hookline.model import Counts, Outcome, RetryPolicy, WatchCommit
-from hookline.outbox.schedule import DEFAULT_SCHEDULE, JITTER
+from hookline.model import DEFAULT_SCHEDULE, Counts, Outcome, RetryPolicy, WatchCommit
+from hookline.outbox.schedule import JITTER
 from hookline.outbox.sqlite import SqliteStore
 from support.receiver import Answer, Receiver
 from support.sending import LOOPBACK, line, message, target

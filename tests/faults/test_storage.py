@@ -59,7 +59,7 @@ def test_a_full_volume_stops_the_watch_not_the_delivery_and_when_there_is_room_n
     control_plane: Any,
     namespace: str,
 ):
-    operator = make_operator("--data-dir", str(small.path)).start()
+    operator = make_operator("--data-dir", str(small.path), "--watch-idle-seconds", "1").start()
     receiver.do(lambda live: live.answer(503))
     subscriptions.ready(delivery={"retry": {"schedule": [1] * 30}})
     early, late = names("early", 8), names("late", EVENTS)
@@ -69,6 +69,7 @@ def test_a_full_volume_stops_the_watch_not_the_delivery_and_when_there_is_room_n
     small.fill()
     create_config_maps(control_plane.kubeconfig, namespace, late)
     wait_until_it_fails(operator, subscriptions)
+    eventually(lambda: operator.metric("hookline_watch_staleness_seconds") > 3, "the watch stands still for long")
     assert operator.get("/healthz")[0] == 200  # a new process would find the same volume
     receiver.do(lambda live: live.answer(200))
     eventually(lambda: told(receiver) >= set(early), "what is stored is sent all the same")

@@ -6,13 +6,14 @@ by those who use them. An object that slipped past the schema (an older CRD) giv
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from hookline import reasons
 from hookline.errors import InvalidSpec, SpecError
 from hookline.model import (
+    DEFAULT_SCHEDULE,
     Content,
     Format,
     HeaderSpec,
@@ -29,11 +30,30 @@ from hookline.model import (
     Subscription,
 )
 
-DEFAULT_SCHEDULE = (5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
-DEFAULT_MAX_AGE = 7 * 86400.0
+DEFAULT_MAX_AGE = 604_800
 DEFAULT_DISABLE_AFTER = 432_000
 DEFAULT_EXCLUDE = ("metadata.managedFields",)
 REQUEST_LIMIT = 256
+DAY = 86_400
+MONTH = 30 * DAY
+LIST_LIMIT = 32
+NAMES_LIMIT = 64
+
+
+class Scheme(StrEnum):
+    """The values of ``spec.signing.schemes``."""
+
+    V1 = "v1"
+    V1A = "v1a"
+
+
+class Operator(StrEnum):
+    """The operators of a label selector."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
 
 
 class Ordering(StrEnum):
@@ -52,9 +72,12 @@ def parse(obj: Object) -> Subscription:
     delivery = reader.get(spec, "delivery", dict, {}, "spec")
     signing = reader.get(spec, "signing", dict, {}, "spec")
     filters = reader.get(spec, "filter", dict, {}, "spec")
-    raw_sources = reader.get(spec, "sources", list, [], "spec")
-    if not raw_sources:
+    raw_sources = reader.items(spec, "sources", dict, [], "spec", most=16)
+    if not raw_sources and "spec.sources" not in reader.fields:
         reader.fail("spec.sources", "must list at least one source")
+    schemes = reader.members(signing, "schemes", Scheme, "spec.signing")
+    if Scheme.V1 not in schemes:
+        reader.fail("spec.signing.schemes", "must have v1, which every receiver understands")
     url, url_ref = _url(reader, destination)
     subscription = Subscription(
         uid=metadata["uid"],
@@ -63,20 +86,22 @@ def parse(obj: Object) -> Subscription:
         generation=metadata.get("generation", 0),
         suspend=reader.get(spec, "suspend", bool, default=False, where="spec"),
         sources=tuple(_source(reader, raw, f"spec.sources[{index}]") for index, raw in enumerate(raw_sources)),
-        changed=tuple(reader.get(filters, "changed", list, [], "spec.filter")),
+        changed=tuple(reader.items(filters, "changed", str, [], "spec.filter")),
         expression=reader.get(filters, "expression", str, "", "spec.filter"),
         payload=_payload(reader, payload),
         url=url,
         url_ref=url_ref,
         headers=_headers(reader, destination),
         signing_secret=reader.get(signing, "secretName", str, "", "spec.signing"),
-        schemes=tuple(reader.get(signing, "schemes", list, ["v1", "v1a"], "spec.signing")),
-        timeout=float(reader.get(delivery, "timeoutSeconds", int, 15, "spec.delivery")),
+        schemes=tuple(map(str, schemes)),
+        timeout=float(reader.number(delivery, "timeoutSeconds", 15, "spec.delivery", 1, 30)),
         retry=_retry(reader, delivery),
-        max_in_flight=reader.get(delivery, "maxInFlight", int, 8, "spec.delivery"),
+        max_in_flight=reader.number(delivery, "maxInFlight", 8, "spec.delivery", 1, 64),
         ordered=reader.member(delivery, "ordering", Ordering, Ordering.NONE, "spec.delivery") is Ordering.PER_OBJECT,
         rate=_rate(reader, delivery),
-        disable_after=float(reader.get(delivery, "disableAfterSeconds", int, DEFAULT_DISABLE_AFTER, "spec.delivery")),
+        disable_after=float(
+            reader.number(delivery, "disableAfterSeconds", DEFAULT_DISABLE_AFTER, "spec.delivery", 0, MONTH)
+        ),
         requested_at=str((metadata.get("annotations") or {}).get(reasons.REQUESTED_AT, ""))[:REQUEST_LIMIT],
     )
     if reader.errors:
@@ -86,27 +111,68 @@ def parse(obj: Object) -> Subscription:
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
+D = TypeVar("D")
 
 
 class _Reader:
-    """Reads fields of the right type and collects what is wrong."""
+    """Reads fields of the right type, within the bounds of the CRD, and collects what is wrong."""
 
     def __init__(self) -> None:
         self.errors: list[SpecError] = []
+
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(error.field for error in self.errors)
 
     def fail(self, field: str, message: str) -> None:
         self.errors.append(SpecError("InvalidSpec", field, message))
 
     def get(self, obj: Mapping[str, Any], key: str, kind: type[T], default: T, where: str) -> T:
         value = obj.get(key)
-        if value is None:
-            return default
+        return default if value is None else self.typed(value, kind, default, f"{where}.{key}".lstrip("."))
+
+    def typed(self, value: Any, kind: type[T], default: T, field: str) -> T:
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            self.fail(f"{where}.{key}".lstrip("."), f"must be of the type {kind.__name__}, not {type(value).__name__}")
+            self.fail(field, f"must be of the type {kind.__name__}, not {type(value).__name__}")
             return default
         return value
 
-    def member(self, obj: Mapping[str, Any], key: str, kind: type[E], default: E, where: str) -> E:
+    def number(self, obj: Mapping[str, Any], key: str, default: int, where: str, least: int, most: int) -> int:
+        value = self.get(obj, key, int, default, where)
+        if not least <= value <= most:
+            self.fail(f"{where}.{key}", f"must be {least} to {most}, not {value}")
+            return default
+        return value
+
+    def items(
+        self,
+        obj: Mapping[str, Any],
+        key: str,
+        kind: type[T],
+        default: list[T],
+        where: str,
+        *,
+        least: int = 1,
+        most: int = LIST_LIMIT,
+    ) -> list[T]:
+        """A list of values of one kind, neither too few nor too many; an empty one stands where there was another."""
+        field = f"{where}.{key}"
+        if obj.get(key) is None:
+            return default
+        values = self.typed(obj[key], list, [], field)
+        if field not in self.fields and not least <= len(values) <= most:
+            self.fail(field, f"must have {least} to {most} items, not {len(values)}")
+        return [self.typed(value, kind, kind(), f"{field}[{index}]") for index, value in enumerate(values)]
+
+    def members(self, obj: Mapping[str, Any], key: str, kind: type[E], where: str) -> list[E]:
+        """A list of values of an enumeration; by default all of it."""
+        names = self.items(obj, key, str, [str(member) for member in kind], where)
+        unknown = [name for name in names if name not in set(kind)]
+        if unknown:
+            self.fail(f"{where}.{key}", f"must be of {', '.join(kind)}, not {unknown[0]!r}")
+        return [kind(name) for name in names if name not in unknown]
+
+    def member(self, obj: Mapping[str, Any], key: str, kind: type[E], default: D, where: str) -> E | D:
         value = obj.get(key)
         if value is None:
             return default
@@ -117,48 +183,45 @@ class _Reader:
             return default
 
 
-def _source(reader: _Reader, raw: Any, where: str) -> Source:
-    if not isinstance(raw, Mapping):
-        reader.fail(where, "must be a map")
-        return Source("", "")
+def _source(reader: _Reader, raw: Mapping[str, Any], where: str) -> Source:
     namespaces = reader.get(raw, "namespaces", dict, {}, where)
-    operations = reader.get(raw, "operations", list, [], where)
-    unknown = [operation for operation in operations if operation not in set(Operation)]
-    if unknown:
-        reader.fail(f"{where}.operations", f"must be of {', '.join(Operation)}, not {unknown[0]!r}")
     for key in ("apiVersion", "kind"):
         if not raw.get(key):
             reader.fail(f"{where}.{key}", "must be set")
+    chosen = reader.member(namespaces, "from", NamespacesFrom, NamespacesFrom.SAME, f"{where}.namespaces")
+    for key, needed_by in (("names", NamespacesFrom.NAMES), ("selector", NamespacesFrom.SELECTOR)):
+        if chosen is needed_by and not namespaces.get(key):
+            reader.fail(f"{where}.namespaces.{key}", f"must be set when `from` is {needed_by}")
     return Source(
         api_version=reader.get(raw, "apiVersion", str, "", where),
         kind=reader.get(raw, "kind", str, "", where),
-        namespaces_from=reader.member(namespaces, "from", NamespacesFrom, NamespacesFrom.SAME, f"{where}.namespaces"),
-        namespaces=frozenset(reader.get(namespaces, "names", list, [], f"{where}.namespaces")),
-        namespace_selector=_selector(reader, namespaces.get("selector"), f"{where}.namespaces.selector"),
-        names=frozenset(reader.get(raw, "names", list, [], where)),
-        labels=_selector(reader, raw.get("labelSelector"), f"{where}.labelSelector"),
+        namespaces_from=chosen,
+        namespaces=frozenset(reader.items(namespaces, "names", str, [], f"{where}.namespaces", most=NAMES_LIMIT)),
+        namespace_selector=_selector(reader, namespaces, "selector", f"{where}.namespaces"),
+        names=frozenset(reader.items(raw, "names", str, [], where, most=NAMES_LIMIT)),
+        labels=_selector(reader, raw, "labelSelector", where),
         field_selector=reader.get(raw, "fieldSelector", str, "", where),
-        operations=frozenset(Operation(item) for item in operations if item not in unknown) or frozenset(Operation),
+        operations=frozenset(reader.members(raw, "operations", Operation, where)),
     )
 
 
-def _selector(reader: _Reader, raw: Any, where: str) -> LabelSelector:
-    if not isinstance(raw, Mapping):
-        if raw is not None:
-            reader.fail(where, "must be a label selector")
-        return LabelSelector()
+def _selector(reader: _Reader, parent: Mapping[str, Any], key: str, where: str) -> LabelSelector:
+    raw, where = reader.get(parent, key, dict, {}, where), f"{where}.{key}"
+    labels = reader.get(raw, "matchLabels", dict, {}, where)
     requirements = [
-        LabelRequirement(key, "In", frozenset({value}))
-        for key, value in reader.get(raw, "matchLabels", dict, {}, where).items()
+        LabelRequirement(label, "In", frozenset({reader.get(labels, label, str, "", f"{where}.matchLabels")}))
+        for label in labels
     ]
-    for index, item in enumerate(reader.get(raw, "matchExpressions", list, [], where)):
-        operator = item.get("operator")
-        values = frozenset(item.get("values") or ())
-        if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
-            reader.fail(f"{where}.matchExpressions[{index}].operator", f"must not be {operator!r}")
-        elif (operator in ("In", "NotIn")) != bool(values):
-            reader.fail(f"{where}.matchExpressions[{index}].values", f"must fit the operator {operator}")
-        requirements.append(LabelRequirement(item.get("key", ""), operator or "", values))
+    for index, item in enumerate(reader.items(raw, "matchExpressions", dict, [], where, least=0, most=16)):
+        here = f"{where}.matchExpressions[{index}]"
+        label = reader.get(item, "key", str, "", here)
+        operator = reader.member(item, "operator", Operator, None, here)
+        values = frozenset(reader.items(item, "values", str, [], here, least=0))
+        if not label or operator is None:
+            reader.fail(here, "must have `key` and `operator`")
+        elif (operator in (Operator.IN, Operator.NOT_IN)) != bool(values):
+            reader.fail(f"{here}.values", f"must fit the operator {operator}")
+        requirements.append(LabelRequirement(label, str(operator), values))
     return LabelSelector(tuple(requirements))
 
 
@@ -168,7 +231,7 @@ def _payload(reader: _Reader, raw: Mapping[str, Any]) -> Payload:
         type=reader.get(raw, "type", str, "", "spec.payload"),
         content=reader.member(raw, "content", Content, Content.FULL, "spec.payload"),
         transform=reader.get(raw, "transform", str, "", "spec.payload"),
-        exclude=tuple(reader.get(raw, "exclude", list, list(DEFAULT_EXCLUDE), "spec.payload")),
+        exclude=tuple(reader.items(raw, "exclude", str, list(DEFAULT_EXCLUDE), "spec.payload", least=0)),
     )
 
 
@@ -182,31 +245,43 @@ def _url(reader: _Reader, destination: Mapping[str, Any]) -> tuple[str | None, S
 
 
 def _secret_ref(reader: _Reader, raw: Mapping[str, Any], where: str) -> SecretRef:
-    ref = reader.get(raw, "secretKeyRef", dict, {}, where)
-    name, key = ref.get("name"), ref.get("key")
+    ref, where = reader.get(raw, "secretKeyRef", dict, {}, where), f"{where}.secretKeyRef"
+    name, key = reader.get(ref, "name", str, "", where), reader.get(ref, "key", str, "", where)
     if not name or not key:
-        reader.fail(f"{where}.secretKeyRef", "must have `name` and `key`")
-    return SecretRef(name or "", key or "")
+        reader.fail(where, "must have `name` and `key`")
+    return SecretRef(name, key)
 
 
 def _headers(reader: _Reader, destination: Mapping[str, Any]) -> tuple[HeaderSpec, ...]:
     headers = []
-    for index, raw in enumerate(reader.get(destination, "headers", list, [], "spec.destination")):
+    for index, raw in enumerate(reader.items(destination, "headers", dict, [], "spec.destination", least=0)):
         where = f"spec.destination.headers[{index}]"
-        ref = _secret_ref(reader, raw["valueFrom"], f"{where}.valueFrom") if raw.get("valueFrom") else None
-        value = raw.get("value")
+        raw_ref = reader.get(raw, "valueFrom", dict, {}, where)
+        ref = _secret_ref(reader, raw_ref, f"{where}.valueFrom") if raw_ref else None
+        value = reader.get(raw, "value", str, "", where) if raw.get("value") is not None else None
         if (value is None) == (ref is None):
             reader.fail(where, "must have exactly one of `value` and `valueFrom`")
-        headers.append(HeaderSpec(raw.get("name", ""), value, ref))
+        name = reader.get(raw, "name", str, "", where)
+        if not name:
+            reader.fail(f"{where}.name", "must be set")
+        headers.append(HeaderSpec(name, value, ref))
     return tuple(headers)
 
 
 def _retry(reader: _Reader, delivery: Mapping[str, Any]) -> RetryPolicy:
+    where = "spec.delivery.retry"
     raw = reader.get(delivery, "retry", dict, {}, "spec.delivery")
-    schedule: Sequence[float] = reader.get(raw, "schedule", list, list(DEFAULT_SCHEDULE), "spec.delivery.retry")
-    attempts = reader.get(raw, "maxAttempts", int, len(schedule) + 1, "spec.delivery.retry")
-    max_age = reader.get(raw, "maxAgeSeconds", int, int(DEFAULT_MAX_AGE), "spec.delivery.retry")
-    return RetryPolicy(tuple(float(wait) for wait in schedule[: attempts - 1]), float(max_age))
+    max_age = float(reader.number(raw, "maxAgeSeconds", DEFAULT_MAX_AGE, where, 1, MONTH))
+    if raw.get("schedule") is None:
+        most = len(DEFAULT_SCHEDULE) + 1
+        attempts = reader.number(raw, "maxAttempts", most, where, 1, most)
+        return RetryPolicy(DEFAULT_SCHEDULE[: attempts - 1], max_age)
+    if raw.get("maxAttempts") is not None:
+        reader.fail(f"{where}.maxAttempts", "must not be set together with `schedule`")
+    schedule = reader.items(raw, "schedule", int, [], where)
+    if not all(0 <= wait <= DAY for wait in schedule):
+        reader.fail(f"{where}.schedule", f"must have waits of 0 to {DAY} seconds")
+    return RetryPolicy(tuple(float(wait) for wait in schedule), max_age)
 
 
 def _rate(reader: _Reader, delivery: Mapping[str, Any]) -> RateLimit | None:
@@ -214,9 +289,7 @@ def _rate(reader: _Reader, delivery: Mapping[str, Any]) -> RateLimit | None:
     raw = reader.get(delivery, "rateLimit", dict, {}, "spec.delivery")
     if not raw:
         return None
-    per_second = reader.get(raw, "perSecond", int, 0, where)
-    burst = reader.get(raw, "burst", int, per_second, where)
-    if per_second < 1 or burst < 1:
-        reader.fail(where, "must have `perSecond` and `burst` of at least 1")
-        return None
-    return RateLimit(per_second, burst)
+    if raw.get("perSecond") is None:
+        reader.fail(f"{where}.perSecond", "must be set")
+    per_second = reader.number(raw, "perSecond", 1, where, 1, 1000)
+    return RateLimit(per_second, reader.number(raw, "burst", per_second, where, 1, 1000))

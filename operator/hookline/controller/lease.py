@@ -47,7 +47,10 @@ def unique_identity() -> str:
 
 
 class Lease:
-    """One process's part in the election. ``clock`` is monotonic seconds."""
+    """One process's part in the election. ``clock`` is monotonic seconds.
+
+    ``holder`` is who was seen to lead, empty before; ``problem`` is what went wrong with the last look in ``acquire``.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Lease:
         self._renewed = float("-inf")
         self._seen: tuple[Any, float] = (None, clock())
         self.holder = ""
+        self.problem = "the Lease was not read yet"
 
     @property
     def leading(self) -> bool:
@@ -89,9 +93,11 @@ class Lease:
                     epoch: int = self._lease["spec"]["leaseTransitions"]
                     log.info("this process leads", extra={"epoch": epoch, "lease": self._where["name"]})
                     return epoch
+                self.problem = ""
                 state = f"standing by: {self.holder or 'another process'} leads"
             except HooklineError as error:
-                state = f"standing by: the Lease can't be read or written: {error}"
+                self.problem = f"the Lease can't be read or written: {error}"
+                state = f"standing by: {self.problem}"
             if state != said:
                 log.info(state)
                 said = state

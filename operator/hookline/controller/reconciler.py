@@ -75,7 +75,7 @@ class Reconciler:
         self._namespaces = tuple(namespaces)
         self._objects: dict[str, Object] = {}
         self._existing: frozenset[str] = frozenset()
-        self._gone: set[str] = set()
+        self._gone: set[str] = set()  # until a list that began later: a late event must not bring one back
         self._users: dict[Name, set[str]] = {}  # Secret -> subscriptions that refer to it
         self._unresolved: set[str] = set()
         self._reported: set[str] = set()
@@ -86,12 +86,12 @@ class Reconciler:
         self.secrets = Secrets(api, self._secrets_changed)
 
     def observe(self, kind: str | None, obj: Object) -> None:
-        """Take in one event of our own kind."""
+        """Take in one event of our own kind. What is older than what is known already changes nothing."""
         uid = obj["metadata"]["uid"]
+        before = self._objects.get(uid)
         if kind == "DELETED":
             self._lost(uid)
-        elif uid not in self._gone:
-            before = self._objects.get(uid)
+        elif uid not in self._gone and not (before is not None and _is_older(obj, before)):
             self._objects[uid] = obj
             if before is None or _declared(before) != _declared(obj):
                 self.enqueue(uid)
@@ -115,17 +115,22 @@ class Reconciler:
             self.enqueue(uid)
 
     async def resync(self) -> None:
-        """List our kind: take in what events missed, drop what is left of those that vanished. Raises ApiError."""
+        """List our kind: take in what events missed, drop what is left of those that vanished. Raises ApiError.
+
+        Events that come meanwhile may be newer than the list: it speaks only of what was known when it began.
+        """
+        known, gone = set(self._objects), set(self._gone)
         listed = [obj async for obj in list_objects(self._api, reasons.PLURAL, self._namespaces)]
         self._existing = frozenset(obj["metadata"]["uid"] for obj in listed)
-        for uid in self._objects.keys() - self._existing:
+        for uid in known & self._objects.keys() - self._existing:
             self._lost(uid)
         for obj in listed:
             self.observe(None, obj)
+        self._gone -= gone
 
     async def sweep(self) -> None:
         """Drop what subscriptions left in the store that were deleted before this process began. Raises StoreError."""
-        await self._applier.sweep(self._existing)
+        await self._applier.sweep(self._existing.union(self._objects))
 
     async def drain(self) -> None:
         """Reconcile everything that waits, then return."""
@@ -149,30 +154,31 @@ class Reconciler:
             try:
                 await self._reconcile(uid)
             except HooklineError as error:
-                self._failed(uid, error)
-            except Exception:  # one poison object must not end the controller
-                self._unresolved.add(uid)
+                self.failed.add(uid)
+                log.warning("reconciling failed, it will be tried again: %s", error, extra={"uid": uid})
+                reason = reasons.API_FAILING if isinstance(error, ApiError) else reasons.STORE_FAILING
+                self._put_off(uid, reason, str(error))
+            except Exception as error:  # one poison object must not end the controller
                 log.exception("reconciling failed unexpectedly", extra={"uid": uid})
+                text = f"an unexpected error ({type(error).__name__}), tried again: see the operator's log"
+                self._put_off(uid, reasons.INTERNAL_ERROR, text)
             finally:
                 self._busy.discard(uid)
                 self._wake.set()
 
-    def _failed(self, uid: str, error: HooklineError) -> None:
+    def _put_off(self, uid: str, reason: str, message: str) -> None:
+        """Say why nothing came of it, and look again later."""
         self._unresolved.add(uid)
-        self.failed.add(uid)
-        log.warning("reconciling failed, it will be tried again: %s", error, extra={"uid": uid})
         obj = self._objects.get(uid)
         if obj is not None:
             generation = obj["metadata"].get("generation", 0)
-            reason = reasons.API_FAILING if isinstance(error, ApiError) else reasons.STORE_FAILING
-            self._applier.report(obj, Finding(generation, True, reasons.VALID, str(error), blocked=reason))
+            self._applier.report(obj, Finding(generation, True, reasons.VALID, message, blocked=reason))
 
     async def _reconcile(self, uid: str) -> None:
         obj = self._objects.get(uid)
         if obj is None:
             self._release_secrets(uid)
             await self._applier.forget(uid)
-            self._gone.discard(uid)
             self._reported.discard(uid)
             self._unresolved.discard(uid)
             self.failed.discard(uid)
@@ -187,7 +193,7 @@ class Reconciler:
             finding = await self._apply(self._parse(obj))
         except SpecError as error:
             finding = Finding(generation, False, error.reason, str(error))
-        if finding.reason in reasons.TRANSIENT:
+        if finding.reason in reasons.TRANSIENT or finding.blocked == reasons.PENDING:
             self._unresolved.add(uid)
         self._applier.report(obj, finding)
 
@@ -247,6 +253,12 @@ class Reconciler:
         for name in names:
             for uid in self._users.get(name, ()):
                 self.enqueue(uid)
+
+
+def _is_older(obj: Object, known: Object) -> bool:
+    """By resourceVersion, where both are whole numbers (https://kep.k8s.io/5504); what can't be compared is not."""
+    versions = [str(item["metadata"].get("resourceVersion", "")) for item in (obj, known)]
+    return all(map(str.isdecimal, versions)) and int(versions[0]) < int(versions[1])
 
 
 def _declared(obj: Object) -> tuple[int | None, str | None]:

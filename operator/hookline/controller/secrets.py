@@ -35,10 +35,12 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A Secret as read: its version and its decoded values."""
+    """A Secret as read: its version and decoded values, the subscriptions (uids) that own it, whether it is deleted."""
 
     version: str
     data: Mapping[str, bytes] = field(repr=False)
+    owners: frozenset[str] = frozenset()
+    deleting: bool = False
 
 
 class Secrets:
@@ -84,6 +86,8 @@ class Secrets:
                 raise
             await self._create_signing_secret(subscription, name)
             secret = await self.read(subscription.namespace, name)
+        if not subscription.signing_secret:
+            _refuse_leftover(secret, name, subscription)
         hmac_keys: tuple[bytes, ...] = ()
         seeds: tuple[bytes, ...] = ()
         try:
@@ -170,6 +174,13 @@ def text_of(secret: Secret, name: str, key: str) -> str:
         raise NotReadyError(reasons.SECRET_INVALID, f"Secret {name!r}: the value of {key!r} is no UTF-8 text") from None
 
 
+def _refuse_leftover(secret: Secret, name: str, subscription: Subscription) -> None:
+    """A deleted subscription of the same name leaves its Secret until the garbage collector comes: not to be used."""
+    if secret.deleting or (secret.owners and subscription.uid not in secret.owners):
+        what = "is being deleted" if secret.deleting else "belongs to a deleted subscription of the same name"
+        raise NotReadyError(reasons.PENDING, f"Secret {name!r} {what}: waiting until it is gone, to make another")
+
+
 def _decode(raw: Mapping[str, Any]) -> Secret:
     data = {}
     for key, value in (raw.get("data") or {}).items():
@@ -177,4 +188,10 @@ def _decode(raw: Mapping[str, Any]) -> Secret:
             data[key] = base64.b64decode(value, validate=True)
         except binascii.Error:
             continue
-    return Secret(raw["metadata"]["resourceVersion"], data)
+    metadata = raw["metadata"]
+    owners = frozenset(
+        owner["uid"]
+        for owner in metadata.get("ownerReferences") or ()
+        if owner["kind"] == reasons.KIND and owner["apiVersion"].partition("/")[0] == reasons.GROUP
+    )
+    return Secret(metadata["resourceVersion"], data, owners, "deletionTimestamp" in metadata)

@@ -40,10 +40,11 @@ async def prepare(subscription: Subscription, secrets: Secrets, check_url: Check
     """Resolve everything that sending needs. What a Secret lacks or holds wrongly is a finding, not an error."""
     endpoint = literal_endpoint(subscription, check_url)
     name = subscription.signing_secret
-    public: tuple[str, ...] = ()
+    public: tuple[str, ...] | None = None
     try:
-        url, endpoint = await _url(subscription, secrets, check_url, endpoint)
+        # First the keys: receivers can be set up with them while the URL is still missing.
         name, keys, public = await secrets.signing_keys(subscription)
+        url, endpoint = await _url(subscription, secrets, check_url, endpoint)
         headers = await _headers(subscription, secrets)
     except NotReadyError as error:
         return Prepared(None, _finding(subscription, error.reason, str(error), endpoint, name, public))
@@ -70,7 +71,7 @@ async def prepare(subscription: Subscription, secrets: Secrets, check_url: Check
 
 
 def _finding(
-    subscription: Subscription, blocked: str, message: str, endpoint: str, secret: str, public: tuple[str, ...]
+    subscription: Subscription, blocked: str, message: str, endpoint: str, secret: str, public: tuple[str, ...] | None
 ) -> Finding:
     return Finding(subscription.generation, True, reasons.VALID, message, blocked, endpoint, secret, public)
 

@@ -48,7 +48,7 @@ class Lane:
     """
 
     __slots__ = (
-        *("_bucket", "_fresh", "_held", "_held_back", "_retries", "_retrying", "_size"),
+        *("_bucket", "_fresh", "_held", "_held_back", "_past", "_retries", "_retrying", "_size"),
         *("breaker", "closed", "due", "fresh", "gone", "in_flight", "target", "wake", "workers"),
     )
 
@@ -69,6 +69,7 @@ class Lane:
         self._fresh: deque[Claimed] = deque()
         self._held: dict[int, int] = {}  # row -> bytes, of what is claimed and not yet recorded or given back
         self._size = 0
+        self._past: set[int] = set()  # those of the held rows whose attempt is one at a former target
 
     # What may be sent.
 
@@ -177,12 +178,22 @@ class Lane:
         changed = self.breaker.record(trouble, now)
         return changed, self._drain() if changed and self.breaker.open else []
 
-    def settled(self, row: int) -> None:
-        """A claimed message was recorded or given back: it takes no room here any more."""
+    def settled(self, row: int) -> bool:
+        """A claimed message was recorded or given back: it takes no room here any more.
+
+        Returns whether its attempt, if there was one, was at the present target.
+        """
+        current = row in self._held and row not in self._past
         self._size -= self._held.pop(row, 0)
+        self._past.discard(row)
+        return current
 
     def retarget(self, target: Target) -> list[int]:
-        """Go on with another target, which starts without a bad record. Returns the rows to give back."""
+        """Go on with another target, which starts without a bad record. Returns the rows to give back.
+
+        What is under way, or ended and not yet recorded, will say nothing of it.
+        """
+        self._past = self._held.keys() - {claimed.row for claimed in (*self._retries, *self._fresh)}
         if target.rate != self.target.rate:
             self._bucket = Bucket(target.rate) if target.rate else None
         # What was claimed in no order must not go to an ordered target.

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from hookline.deliver.alarms import Alarms
@@ -124,7 +125,7 @@ class Dispatcher:
     def set_target(self, target: Target) -> None:
         """Add a subscription, or change where and how its messages go; the claimed ones follow.
 
-        A lane that paused itself after a 410 goes on only when the target differs from the one that was gone.
+        A lane that paused itself after a 410 goes on only with a target other than the one that was gone, or ``reset``.
         """
         lane = self._lanes.get(target.subscription)
         if lane is None:
@@ -132,11 +133,21 @@ class Dispatcher:
         elif lane.target == target:
             return
         else:
-            if lane.breaker.open:
-                self._on_breaker(target.subscription, False)
-            self._unwanted += lane.retarget(target)
+            self._retarget(lane, target)
         self._stale.add(lane)
         self._rouse(lane)
+
+    def reset(self, subscription: str) -> None:
+        """Give an endpoint another chance, now: forget a Retry-After, a 410 and what the circuit breaker knows."""
+        lane = self._lanes.get(subscription)
+        if lane is not None:
+            self._retarget(lane, replace(lane.target))
+            self._rouse(lane)
+
+    def _retarget(self, lane: Lane, target: Target) -> None:
+        if lane.breaker.open:
+            self._on_breaker(target.subscription, False)
+        self._unwanted += lane.retarget(target)
 
     def drop_target(self, subscription: str) -> None:
         """Stop sending for a subscription that is gone. Attempts in flight end by themselves and are recorded."""
@@ -368,14 +379,15 @@ class Dispatcher:
             subscription = attempt.claimed.message.subscription
             if attempt.verdict.retry_at is not None:
                 self._expect(subscription, attempt.verdict.retry_at)
-            if (lane := self._lanes.get(subscription)) is not None:
-                lane.settled(attempt.claimed.row)
+            lane = self._lanes.get(subscription)
+            current = lane is not None and lane.settled(attempt.claimed.row)
+            if lane is not None:
                 # The end of one message of an object lets its next one go.
                 lane.fresh = lane.fresh or lane.target.ordered
                 if lane.fresh and lane.low:
                     self._rouse(lane)
             try:
-                self._on_attempt(attempt)
+                self._on_attempt(attempt if current else replace(attempt, current=False))
             except Exception as error:  # noqa: BLE001 (who listens must not stop the delivery)
                 logger.error("on_attempt broke: %s", where(error))  # noqa: TRY400
 

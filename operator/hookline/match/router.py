@@ -18,25 +18,28 @@ class Router:
     """Rules, found by the scope of the informer and, where a source asks for a name or a label, by that.
 
     ``namespace_labels`` gives the labels of a namespace or None; ``on_failure`` is told the subscription and the error
-    when an expression fails on an object, which counts as no match.
+    when an expression fails on an object, or the labels of its namespace are not known: either counts as no match.
     """
 
     def __init__(self, namespace_labels: NamespaceLabels, on_failure: OnFailure) -> None:
         self._namespace_labels = namespace_labels
         self._on_failure = on_failure
         self._rules: dict[str, dict[str, list[Rule]]] = {}  # subscription -> scope key -> rules
-        self._by_scope: dict[str, _Index] = defaultdict(_Index)
+        self._by_scope: dict[str, _Index] = {}  # none is empty
 
     def put(self, subscription: str, scope_key: str, rules: Iterable[Rule]) -> None:
         """Replace the rules of a subscription for one scope; none to remove them."""
         mine = self._rules.setdefault(subscription, {})
+        index = self._by_scope.setdefault(scope_key, _Index())
         for rule in mine.pop(scope_key, ()):
-            self._by_scope[scope_key].remove(rule)
+            index.remove(rule)
         added = list(rules)
         if added:
             mine[scope_key] = added
             for rule in added:
-                self._by_scope[scope_key].add(rule)
+                index.add(rule)
+        if not index:
+            del self._by_scope[scope_key]
 
     def scopes(self, subscription: str) -> frozenset[str]:
         """The keys of the scopes for which a subscription has rules."""
@@ -48,10 +51,19 @@ class Router:
             self.put(subscription, scope_key, ())
         self._rules.pop(subscription, None)
 
+    def namespaces(self, changes: Iterable[Change]) -> set[str]:
+        """The namespaces of those changes whose scope has a rule that asks for their labels."""
+        return {
+            change.object["metadata"].get("namespace", "")
+            for change in changes
+            if (index := self._by_scope.get(change.scope.key)) is not None and index.selects_namespaces
+        }
+
     def match(self, change: Change, bindings: Bindings) -> list[str]:
         """The uids of the subscriptions that want this change, each once, in no promised order."""
         matched: dict[str, None] = {}
-        for rule in self._by_scope[change.scope.key].candidates(change.object["metadata"]):
+        index = self._by_scope.get(change.scope.key)
+        for rule in () if index is None else index.candidates(change.object["metadata"]):
             if rule.subscription in matched:
                 continue
             try:
@@ -68,18 +80,29 @@ class _Index:
     So the cost of a change grows with the rules that may match it, not with all there are.
     """
 
-    __slots__ = ("_any", "_labelled", "_named")
+    __slots__ = ("_any", "_labelled", "_named", "_selecting")
 
     def __init__(self) -> None:
+        self._selecting: set[int] = set()
         self._any: dict[int, Rule] = {}
         self._named: dict[str, dict[int, Rule]] = defaultdict(dict)
         self._labelled: dict[tuple[str, str], dict[int, Rule]] = defaultdict(dict)
 
+    def __bool__(self) -> bool:
+        return bool(self._any or self._named or self._labelled)
+
+    @property
+    def selects_namespaces(self) -> bool:
+        return bool(self._selecting)
+
     def add(self, rule: Rule) -> None:
+        if rule.selects_namespaces:
+            self._selecting.add(id(rule))
         for place in self._places(rule):
             place[id(rule)] = rule
 
     def remove(self, rule: Rule) -> None:
+        self._selecting.discard(id(rule))
         for place in self._places(rule):
             place.pop(id(rule), None)
         for name in rule.source.names:

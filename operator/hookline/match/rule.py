@@ -1,6 +1,10 @@
 """One source of one subscription, compiled: does this change pass?
 
 The tests run from the cheapest to the dearest: position, operation, names, labels, changed fields, expression.
+
+Where namespaces are selected by label, and nobody knows (any more) the labels of the object's namespace, since it was
+deleted while the operator was down: the deletion of an object passes, for an event too many is better than a receiver
+that believes in the object for ever. Anything else is no match, and is told as NamespaceUnknown.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from hookline import paths
+from hookline.errors import NamespaceUnknown
 from hookline.expressions import Bindings, Expression, compile_filter
 from hookline.match.selectors import selects
 from hookline.model import Change, NamespacesFrom, Operation, Source, Subscription
@@ -27,14 +32,24 @@ class Rule:
     since: int | None
 
     def passes(self, change: Change, bindings: Bindings, namespace_labels: NamespaceLabels) -> bool:
-        """Whether the change is wanted. Raises EvaluationError when the expression fails on this object."""
+        """Whether the change is wanted.
+
+        Raises EvaluationError when the expression fails on this object, NamespaceUnknown when all but the labels of
+        its namespace says yes.
+        """
         return (
             change.operation in self.source.operations
             and not self._is_before(change)
             and self._selected(change, namespace_labels)
             and (not self.changed or any_differs(change, self.changed))
             and (self.expression is None or bindings.holds(self.expression))
+            and self._is_told(change, namespace_labels)
         )
+
+    @property
+    def selects_namespaces(self) -> bool:
+        """Whether it asks for the labels of namespaces."""
+        return self.source.namespaces_from is NamespacesFrom.SELECTOR
 
     def _is_before(self, change: Change) -> bool:
         # Versions of one resource type are ordered integers (KEP-5504). A server that has others gets no test at all:
@@ -50,11 +65,19 @@ class Rule:
         source = self.source
         if source.names and metadata["name"] not in source.names:
             return False
-        if source.namespaces_from is NamespacesFrom.SELECTOR:
+        if self.selects_namespaces:
             labels = namespace_labels(metadata.get("namespace", ""))
-            if labels is None or not selects(source.namespace_selector, labels):
+            if labels is not None and not selects(source.namespace_selector, labels):
                 return False
         return not source.labels.requirements or selects(source.labels, metadata.get("labels") or {})
+
+    def _is_told(self, change: Change, namespace_labels: NamespaceLabels) -> bool:
+        if not self.selects_namespaces or change.operation is Operation.DELETED:
+            return True
+        namespace = change.object["metadata"].get("namespace", "")
+        if namespace_labels(namespace) is None:
+            raise NamespaceUnknown(f"namespace {namespace} is deleted, and what labels it had is not known")
+        return True
 
 
 def make_rule(subscription: Subscription, source: Source, since: str) -> Rule:

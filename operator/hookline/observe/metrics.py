@@ -13,18 +13,9 @@ from prometheus_client.process_collector import ProcessCollector
 
 from hookline import __version__
 from hookline.model import Attempt, Counts, Operation, Outcome
+from hookline.reasons import DROP_REASONS
 from hookline.stored import Pruned
 
-DROP_REASONS = (
-    "expression_failed",
-    "transform_failed",
-    "not_encodable",
-    "too_large",
-    "not_decodable",
-    "not_storable",
-    "internal_error",
-    "overflow",
-)
 ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0)
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3600.0, 86400.0)
 
@@ -87,7 +78,7 @@ class Metrics:
             "hookline_watch_staleness_seconds", "Longest time since a watch was heard of.", registry=registry
         )
         self._watches = Gauge("hookline_watches", "Open watches.", registry=registry)
-        self._watch_failing = Gauge("hookline_watches_failing", "Watches that can't be opened.", registry=registry)
+        self._watch_failing = Gauge("hookline_watches_failing", "Watches whose last try failed.", registry=registry)
         self._repairs = Counter(
             "hookline_watch_repairs", "Changes that a watch left out, by operation.", ["operation"], registry=registry
         )
@@ -98,7 +89,7 @@ class Metrics:
         self._patch_errors = Counter(
             "hookline_status_patch_errors", "Status patches that failed, by class of code.", ["code"], registry=registry
         )
-        self._kopf_restarts = Gauge("hookline_controller_restarts", "Restarts of the controller.", registry=registry)
+        self._kopf_restarts = Counter("hookline_controller_restarts", "Restarts of the controller.", registry=registry)
         self._store_errors = Counter(
             "hookline_store_errors", "Calls of the outbox that failed, by operation.", ["operation"], registry=registry
         )
@@ -140,7 +131,7 @@ class Metrics:
             self._matched.inc(count)
 
     def dropped(self, reason: str) -> None:
-        """An event was not stored; ``reason`` is of DROP_REASONS."""
+        """An event was not stored; ``reason`` is a key of ``reasons.DROP_REASONS``."""
         self._dropped.labels(reason).inc()
 
     def repaired(self, operation: Operation) -> None:
@@ -189,16 +180,17 @@ class Metrics:
         self._outbox_bytes.set(size)
         self._oldest.set(oldest_due or 0)
 
-    def gauges(
-        self, *, in_flight: int, breakers: int, watches: int, failing: int, staleness: float, restarts: int
-    ) -> None:
+    def controller_restarted(self, count: int) -> None:
+        """The controller's thread began anew so many times since the last call."""
+        self._kopf_restarts.inc(count)
+
+    def gauges(self, *, in_flight: int, breakers: int, watches: int, failing: int, staleness: float) -> None:
         """What is measured by looking rather than by counting."""
         self._in_flight.set(in_flight)
         self._breakers.set(breakers)
         self._watches.set(watches)
         self._watch_failing.set(failing)
         self._staleness.set(staleness)
-        self._kopf_restarts.set(restarts)
 
     def subscriptions(self, ready: int, total: int) -> None:
         """How many subscriptions there are and are ready."""

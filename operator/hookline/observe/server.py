@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+STOP_SECONDS = 1.0
 Check = Callable[[], str]
 """A check returns an empty string, or a sentence that says what is wrong."""
 
@@ -33,11 +34,11 @@ class Server:
         app.add_routes(
             [
                 web.get("/metrics", self._metrics),
-                web.get("/healthz", lambda _: _answer(healthy)),
-                web.get("/readyz", lambda _: _answer(ready)),
+                web.get("/healthz", _answering(healthy)),
+                web.get("/readyz", _answering(ready)),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_SECONDS)
 
     async def start(self) -> int:
         """Listen; returns the port. Raises OSError when the address is taken."""
@@ -57,6 +58,9 @@ class Server:
         return web.Response(body=body, headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-async def _answer(check: Check) -> web.Response:
-    problem = check()
-    return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
+def _answering(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        problem = check()
+        return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
+
+    return answer

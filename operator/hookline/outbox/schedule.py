@@ -8,12 +8,6 @@ from __future__ import annotations
 
 from hookline.model import RetryPolicy
 
-DEFAULT_SCHEDULE: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-"""Seconds to wait before attempts 2 to 10, the first being made at once (Standard Webhooks, "Retry schedule").
-
-All ten take 75 h 35 min 5 s without jitter.
-"""
-
 MAX_FLOOR = 86_400.0
 """A receiver may ask for at most 24 hours of patience."""
 

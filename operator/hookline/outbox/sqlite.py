@@ -18,6 +18,9 @@ from hookline.outbox.sqlite_messages import NOTHING
 from hookline.outbox.sqlite_writer import Session, Writer
 from hookline.stored import Pruned, Replay, ReplayCounts, Retention
 
+FORGET_AT_ONCE = 2000
+"""Messages deleted in one transaction: a thousand take some ten milliseconds."""
+
 
 class SqliteStore:
     """An outbox in the file ``path``, which must be on a local disk. ``clock`` gives Unix seconds.
@@ -97,9 +100,10 @@ class SqliteStore:
         await self._writer.submit(lambda s: s.marks.forget_scope(scope_key), writes=True)
 
     async def forget_subscription(self, subscription: str) -> None:
-        """See ``Store.forget_subscription``."""
+        """See ``Store.forget_subscription``. Piece by piece, so that nobody waits for the whole of it."""
         self._ordered.pop(subscription, None)
-        await self._writer.submit(lambda s: s.messages.forget(subscription), writes=True)
+        while not await self._writer.submit(lambda s: s.messages.forget(subscription, FORGET_AT_ONCE), writes=True):
+            pass
 
     async def subscriptions(self) -> frozenset[str]:
         """See ``Store.subscriptions``."""

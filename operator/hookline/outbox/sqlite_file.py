@@ -112,12 +112,12 @@ def write_log_again(path: Path) -> None:
 def prepare(connection: apsw.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
     """Apply settings and missing migrations.
 
-    Raises StoreVersionError on a newer schema and StoreError on another application's file; both are left untouched.
+    Raises StoreVersionError on a newer schema and StoreDamaged on another application's file; both are left untouched.
     """
     connection.pragma("locking_mode", "EXCLUSIVE")
     version, application = connection.pragma("user_version"), connection.pragma("application_id")
     if application != APPLICATION_ID and (application or connection.execute("SELECT 1 FROM sqlite_schema").fetchall()):
-        raise StoreError(f"outbox {path}: the file belongs to another application: name another path")
+        raise StoreDamaged(f"outbox {path}: the file belongs to another application: name another path")
     if version > len(migrations):
         raise StoreVersionError(
             f"outbox {path}: written by a newer Hookline (schema {version}, this one knows {len(migrations)}): "

@@ -44,6 +44,10 @@ FROM subscriptions WHERE pending > 0"""
 _ORDER = "UPDATE subscriptions SET ordered = ? WHERE uid = ?"
 _INSERT = """INSERT INTO messages (row, subscription, id, sequence, object_uid, event_type, size, observed, stored, due)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subscription, id) DO NOTHING RETURNING row"""
+# The newest first, so that until the last one the oldest of each object is there, which an ordered queue hands out.
+_FORGET = """DELETE FROM messages WHERE row IN (SELECT row FROM messages
+    WHERE subscription = (SELECT id FROM subscriptions WHERE uid = ?) ORDER BY row DESC LIMIT ?)
+RETURNING subscription, state, size"""
 _RECORD = """UPDATE messages SET state = ?, due = ?, attempts = attempts + 1, reason = ?, status_code = ?, finished = ?
 WHERE row = ? AND state = 0 RETURNING subscription, state, size"""
 
@@ -171,20 +175,25 @@ class Messages:
 
     def counts(self) -> dict[str, Counts]:
         """Messages by state for each subscription, from counters kept in the same transactions."""
-        rows = self._db.execute("SELECT uid, pending, delivered, dead FROM subscriptions")
-        return {uid: Counts(pending, delivered, dead) for uid, pending, delivered, dead in rows}
+        rows = self._db.execute("SELECT uid, pending, delivered, dead, pending_bytes FROM subscriptions")
+        return {uid: Counts(*numbers) for uid, *numbers in rows}
 
     def sequences(self) -> dict[str, int]:
         """The highest sequence number ever committed, by subscription."""
         return dict(self._db.execute("SELECT uid, sequence FROM subscriptions"))
 
-    def forget(self, subscription: str) -> None:
-        """Drop a subscription's messages and counters."""
-        self._db.execute(
-            "DELETE FROM messages WHERE subscription = (SELECT id FROM subscriptions WHERE uid = ?)", (subscription,)
-        )
+    def forget(self, subscription: str, limit: int) -> bool:
+        """Drop at most ``limit`` of a subscription's messages; after the last one its counters. Whether all is done."""
+        tally, gone = Tally(), 0
+        for owner, state, size in self._db.execute(_FORGET, (subscription, limit)):
+            tally.went(owner, state, size)
+            gone += 1
+        tally.apply(self._db)
+        if gone == limit:
+            return False
         self._db.execute("DELETE FROM subscriptions WHERE uid = ?", (subscription,))
         self.claims.drop_subscription(subscription)
+        return True
 
     def _owner(self, uid: str) -> int:
         """The number of a subscription, made when it is new: uids are long and stand in three indexes."""

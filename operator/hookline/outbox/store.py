@@ -62,7 +62,10 @@ class Store(Protocol):
         """Drop checkpoint and last-seen index of a scope that nobody listens to any more."""
 
     async def forget_subscription(self, subscription: str) -> None:
-        """Drop messages and counters of a subscription that is gone. Its attachments end with ``detach``."""
+        """Drop messages and counters of a subscription that is gone. Its attachments end with ``detach``.
+
+        Others get their turn meanwhile. When it fails or is cut off, what is gone is gone: call it again for the rest.
+        """
 
     async def subscriptions(self) -> frozenset[str]:
         """The uids of all subscriptions that left anything here."""

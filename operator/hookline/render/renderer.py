@@ -16,7 +16,7 @@ import orjson
 
 from hookline import paths, reasons
 from hookline.errors import EvaluationError, RenderError
-from hookline.expressions import Bindings, compile_value
+from hookline.expressions import Bindings, Fuse, compile_value
 from hookline.model import Change, Format, Message, Subscription
 from hookline.render.content import describe
 from hookline.render.identity import ping_id, webhook_id
@@ -29,11 +29,12 @@ PING_TYPE = "dev.hookline.ping"
 class Renderer:
     """Makes the messages of one subscription.
 
-    ``cluster`` is the first part of an event's source; ``limit`` the largest body in bytes.
+    ``cluster`` is the first part of an event's source; ``limit`` the largest body in bytes; ``fuse`` bounds the
+    transform.
     Raises SpecError (ExpressionError with the position) when the transform or a path can't be read.
     """
 
-    def __init__(self, subscription: Subscription, cluster: str, limit: int) -> None:
+    def __init__(self, subscription: Subscription, cluster: str, limit: int, fuse: Fuse | None = None) -> None:
         payload = subscription.payload
         self._subscription = subscription.uid
         self._own = (subscription.namespace, subscription.name)
@@ -42,6 +43,8 @@ class Renderer:
         self._changed = tuple(paths.parse(text, "spec.filter.changed") for text in subscription.changed)
         self._exclude = tuple(paths.parse(text, "spec.payload.exclude") for text in payload.exclude)
         self._transform = compile_value(payload.transform, "spec.payload.transform") if payload.transform else None
+        if self._transform is not None and fuse is not None:
+            self._transform = replace(self._transform, fuse=fuse)
         self._prefix = f"/clusters/{cluster}" if cluster else ""
         self._limit = limit
 

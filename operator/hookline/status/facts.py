@@ -14,9 +14,10 @@ from hookline.status.health import Health
 class Facts:
     """Everything that the status of one subscription is made of.
 
-    ``status`` is the status as last read or written. ``watching`` maps a scope's key to resource, namespace and the
-    time since when; ``problems`` maps a scope's key to what is wrong with its watch. ``full`` says that as many
-    messages wait as may, ``broken`` that the circuit breaker is open; ``handled`` is the last request carried out.
+    ``status`` is the status as last read or written. ``watching`` maps a scope's key to resource, namespace ("*": all;
+    empty for a cluster-scoped resource) and the time since when; ``problems`` maps a scope's key to what is wrong with
+    its watch. ``full`` says that as many messages wait as may, ``broken`` that the circuit breaker is open; ``handled``
+    is the last request carried out.
     """
 
     namespace: str

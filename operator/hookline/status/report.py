@@ -20,6 +20,7 @@ def status_of(facts: Facts, now: float) -> dict[str, Any]:
         "observedGeneration": finding.generation,
         "conditions": merge(facts.status.get("conditions") or (), _conditions(facts), finding.generation, now),
         "endpoint": finding.endpoint or facts.status.get("endpoint"),
+        "signing": _signing(facts),
         "watching": _watching(facts),
         "lastDelivery": facts.last_delivery,
         "lastFailure": facts.last_failure,
@@ -32,8 +33,6 @@ def status_of(facts: Facts, now: float) -> dict[str, Any]:
         "lastDrop": facts.last_drop,
         "clockSkewSeconds": facts.skew,
     }
-    if finding.signing_secret:
-        status["signing"] = {"secretName": finding.signing_secret, "publicKeys": list(finding.public_keys)}
     return {key: value for key, value in status.items() if value is not None}
 
 
@@ -93,6 +92,15 @@ def given_up(facts: Facts) -> str:
     )
 
 
+def _signing(facts: Facts) -> dict[str, Any] | None:
+    """What was found, or, where nothing was, what was told before of the same Secret."""
+    name, public_keys = facts.finding.signing_secret, facts.finding.public_keys
+    before: dict[str, Any] | None = facts.status.get("signing")
+    if public_keys is None and (not name or (before and before.get("secretName") == name)):
+        return before
+    return {"secretName": name, "publicKeys": list(public_keys or ())}
+
+
 def _disabled(facts: Facts) -> dict[str, Any] | None:
     health = facts.health
     return {"reason": health.disabled, "since": timestamp(health.disabled_since)} if health.disabled else None
@@ -119,12 +127,11 @@ def _watching(facts: Facts) -> list[dict[str, Any]]:
     by_resource: dict[str, list[tuple[str, float]]] = defaultdict(list)
     for key, (resource, namespace, since) in facts.watching.items():
         if key in facts.wanted:
-            by_resource[resource].append((namespace or "*", since))
-    return [
-        {
-            "resource": resource,
-            "namespaces": sorted({namespace for namespace, _ in places})[:64],
-            "since": timestamp(min(since for _, since in places)),
-        }
-        for resource, places in sorted(by_resource.items())
-    ]
+            by_resource[resource].append((namespace, since))
+    return [_watched(resource, places) for resource, places in sorted(by_resource.items())]
+
+
+def _watched(resource: str, places: list[tuple[str, float]]) -> dict[str, Any]:
+    namespaces = sorted({namespace for namespace, _ in places if namespace})[:64]
+    shown = {"namespaces": namespaces} if namespaces else {}
+    return {"resource": resource, **shown, "since": timestamp(min(since for _, since in places))}

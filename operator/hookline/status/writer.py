@@ -1,14 +1,14 @@
 """The one writer of our objects' status: coalesced merge patches, and none without a change.
 
-A patch that fails is tried again with the next round; a subscription that is gone (404) is forgotten.
+A patch that fails is tried again with the next round, but where the same would fail again. Who is gone is forgotten
+when the controller says so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, Protocol
 
 from hookline import reasons
@@ -22,6 +22,9 @@ from hookline.status.report import given_up, is_ready, status_of
 log = logging.getLogger(__name__)
 PARALLEL = 4
 MERGE_PATCH = "application/merge-patch+json"
+STATUS_CODES = range(100, 1000)
+"""The HTTP status codes that the CRD lets into a status. An endpoint may answer anything."""
+
 Where = tuple[str, str, str]
 """An object of ours: the plural of its kind, its namespace and its name."""
 
@@ -125,7 +128,8 @@ class StatusWriter:
         """A subscription listens to a scope from now on."""
         if (facts := self._facts.get(uid)) is not None and scope.key not in facts.watching:
             resource = f"{scope.resource.plural}.{scope.resource.group}".rstrip(".")
-            facts.watching[scope.key] = (resource, scope.namespace, self._clock())
+            namespace = scope.namespace or "*" if scope.resource.namespaced else ""
+            facts.watching[scope.key] = (resource, namespace, self._clock())
             self._touch(uid)
 
     def problem(self, uids: frozenset[str], scope: Scope, text: str) -> None:
@@ -147,13 +151,14 @@ class StatusWriter:
             return False
         verdict = attempt.verdict
         entry: dict[str, Any] = {"id": attempt.claimed.message.id, "time": timestamp(attempt.started)}
-        if verdict.status_code is not None:
+        if verdict.status_code is not None and verdict.status_code in STATUS_CODES:
             entry["statusCode"] = verdict.status_code
         if verdict.outcome is Outcome.DELIVERED:
             facts.last_delivery, facts.failing = entry, False
         else:
             facts.last_failure, facts.failing = {**entry, "reason": verdict.reason}, True
-        given_up_now = facts.health.note(verdict, attempt.started, attempt.started + attempt.duration, disable_after)
+        ended = attempt.started + attempt.duration
+        given_up_now = attempt.current and facts.health.note(verdict, attempt.started, ended, disable_after)
         if given_up_now:
             where, note = (facts.namespace, facts.name, uid), given_up(facts)
             self._events.append(events.warning(*where, facts.health.disabled, note, self._clock()))
@@ -169,13 +174,13 @@ class StatusWriter:
             facts.last_drop = {"reason": reason, "time": timestamp(self._clock()), "message": message[:1024]}
             self._touch(uid)
 
-    def counts(self, counts: Mapping[str, Counts], most: float = math.inf) -> None:
-        """The outbox's numbers for all subscriptions, and how many messages of one may wait."""
+    def counts(self, counts: Mapping[str, Counts], full: Container[str] = ()) -> None:
+        """The outbox's numbers for all subscriptions, and those of which as much waits as may."""
         for uid, facts in self._facts.items():
             now = counts.get(uid, Counts())
-            if (facts.counts.pending, facts.counts.dead) != (now.pending, now.dead):
+            if (facts.counts.pending, facts.counts.dead, facts.full) != (now.pending, now.dead, uid in full):
                 facts.counts = now
-                facts.full = now.pending >= most
+                facts.full = uid in full
                 self._touch(uid)
 
     async def run(self) -> None:
@@ -197,9 +202,8 @@ class StatusWriter:
         """Make one status ``after`` of ``before``, and count that. Raises ApiError."""
         plural, namespace, name = where
         path = f"/apis/{reasons.GROUP}/{reasons.VERSION}/namespaces/{namespace}/{plural}/{name}/status"
-        removed = {key: None for key in before if key not in after}
         # The uid makes sure that an object of the same name that came after a deleted one is never meant.
-        body = {"metadata": {"uid": uid}, "status": {**after, **removed}}
+        body = {"metadata": {"uid": uid}, "status": merge_patch(before, after)}
         try:
             await self._api.request("PATCH", path, body=body, content_type=MERGE_PATCH)
         except NotServed:
@@ -229,8 +233,7 @@ class StatusWriter:
             return True
         try:
             await self.write((reasons.PLURAL, facts.namespace, facts.name), uid, facts.status, status)
-        except NotServed:
-            self.forget(uid)
+        except NotServed:  # deleted, or the CRD is: the controller sees which
             return True
         except ApiError as error:
             log.warning("a status patch failed: %s", error, extra={"subscription": f"{facts.namespace}/{facts.name}"})
@@ -244,3 +247,12 @@ class StatusWriter:
     def _touch(self, uid: str) -> None:
         self._dirty.add(uid)
         self._wake.set()
+
+
+def merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7386) that makes ``after`` of ``before``, with null for what vanished, at any depth."""
+    patch: dict[str, Any] = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        old = before.get(key)
+        patch[key] = merge_patch(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return patch

@@ -6,5 +6,6 @@ together with the last-seen index and the checkpoint.
 
 ``manager`` shares informers between subscriptions, ``informer`` is one list+watch, ``detect`` the pure comparison,
 ``projection`` the stored form of a last-seen object, ``wire`` decodes what the API server sends, ``skim`` reads what a
-JSON parser refuses, ``pace`` says how long to wait, ``discovery`` finds resources, ``namespaces`` knows their labels.
+JSON parser refuses, ``pace`` says how long to wait, ``condition`` whether a watch fails, ``discovery`` finds resources,
+``namespaces`` knows their labels.
 """

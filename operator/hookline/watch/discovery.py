@@ -31,13 +31,6 @@ class Discovery:
         self._ttl = ttl
         self._found: dict[str, tuple[float, Mapping[str, Resource], frozenset[str]]] = {}
 
-    async def discover(self, api_version: str) -> Mapping[str, Resource]:
-        """All resources of a group version that can be listed and watched, by kind.
-
-        Raises NotServed when there is no such group version, ApiError when the API server can't be asked.
-        """
-        return (await self._load(api_version))[0]
-
     async def resource(self, api_version: str, kind: str) -> Resource:
         """One resource. Raises NotServed, saying what is missing, or ApiError."""
         watchable, others = await self._load(api_version)

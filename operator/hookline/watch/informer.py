@@ -20,6 +20,7 @@ from hookline.kube import KubeClient
 from hookline.model import Scope
 from hookline.watch import wire
 from hookline.watch.audit import Audit
+from hookline.watch.condition import Condition
 from hookline.watch.detect import is_newer, went_back
 from hookline.watch.ledger import RELIST, Ledger, WatchStore
 from hookline.watch.pace import Pace, delay, failures_after, spread
@@ -33,7 +34,7 @@ class Informer:
 
     ``full``: keep whole objects as the last-seen state, not only metadata. ``newly_served``: with nothing stored, take
     the collection for one that was empty until now. ``clock`` gives Unix seconds, ``random`` [0, 1). ``synced`` is set
-    when the first stream is open, and stays so.
+    when the first stream is open, and stays so; ``condition`` tells how the watch is now.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Informer:
     ) -> None:
         self.scope = scope
         self.synced = asyncio.Event()
+        self.condition = Condition(partial(hooks.on_problem, scope), (pace or Pace()).lasting)
         self._client = client
         self._hooks = hooks
         self._ledger = Ledger(store, scope, hooks.after_commit, random, partial(hooks.on_drop, scope))
@@ -69,7 +71,7 @@ class Informer:
         self._look_ahead = True
         self._progress = False
         self._poison = ("", 0)
-        self._problem: str | None = None
+        self._begun = False
         self._contact = clock()
         self._audit = Audit(
             scope,
@@ -88,9 +90,9 @@ class Informer:
         return None if self._rv == RELIST else self._rv
 
     @property
-    def head_at_resume(self) -> str | None:
-        """The collection's resourceVersion when this informer began or began anew, None while it is unknown."""
-        return self._head
+    def filled(self) -> bool:
+        """Whether the last-seen index is as detailed as required."""
+        return self._filled.is_set()
 
     def staleness(self, now: float) -> float:
         """Seconds, at ``now`` of the informer's clock, since the API server last said anything (a refusal counts)."""
@@ -133,10 +135,6 @@ class Informer:
             await asyncio.gather(*helpers, return_exceptions=True)
 
     async def _follow(self) -> None:
-        self._rv = await self._ledger.checkpoint()
-        await self._recall_fullness()
-        if self._rv is None and self._newly_served:
-            await self._begin_empty()
         failures = 0
         while True:
             self._progress = False
@@ -150,6 +148,7 @@ class Informer:
         """From wherever the informer is to the end of one stream. Returns between what bounds to wait afterwards."""
         try:
             await self._step()
+            self.condition.succeeded()
         except ResourceGone as error:
             _log.warning("watch %s: the history from %s on is gone (%s); listing anew", self.scope.key, self._rv, error)
             self._rv = RELIST if self._rv else None
@@ -158,14 +157,28 @@ class Informer:
             return self._pace.parked
         except wire.Undecodable as error:
             self._poisoned(error)
+            self.condition.interrupted(error)
         except ApiError as error:
             self._look_ahead = True
             _log.info("watch %s is interrupted: %s", self.scope.key, error)
-        except Exception:  # noqa: BLE001 (a defect in one watch must not end it, nor touch another)
+            self.condition.interrupted(error)
+        except Exception as error:  # noqa: BLE001 (a defect in one watch must not end it, nor touch another)
             _log.exception("watch %s failed; it begins again at its checkpoint", self.scope.key)
+            self.condition.failed(ApiError(0, f"an unexpected error ({type(error).__name__}): see the operator's log"))
+        finally:
+            self.condition.open = False
         return self._pace.retry
 
+    async def _begin(self) -> None:
+        self._rv = await self._ledger.checkpoint()
+        await self._recall_fullness()
+        if self._rv is None and self._newly_served:
+            await self._begin_empty()
+        self._begun = True
+
     async def _step(self) -> None:
+        if not self._begun:
+            await self._begin()
         if self._rv is None:
             await self._list_silently()
         elif self._rv == RELIST:
@@ -199,7 +212,7 @@ class Informer:
         }
         async with self._client.stream(self._path, params, self._pace.idle) as batches:
             self._contact = self._clock()
-            self._report(None)
+            self.condition.opened()
             self.synced.set()
             async for lines in batches:
                 self._contact = self._clock()
@@ -222,6 +235,7 @@ class Informer:
                 self._rv = events[-1].resource_version
             self._audit.moved()
             self._progress = True
+            self.condition.succeeded()
         if failure is not None:
             raise failure
 
@@ -284,7 +298,7 @@ class Informer:
     async def _find(self, namespace: str, name: str) -> AsyncIterator[wire.Page]:
         """The object of this name as the scope shows it now: a list of one or none."""
         resource = self.scope.resource
-        selector = ",".join(filter(None, (self.scope.field_selector, f"metadata.name={name}")))
+        selector = ",".join(filter(None, (self.scope.field_selector, wire.named(name))))
         path, params = resource.path(namespace), {"fieldSelector": selector}
         async for page in wire.pages(self._client, resource, path, params, limit=self._pace.page):
             yield page
@@ -312,10 +326,13 @@ class Informer:
                     self._filled.set()
                 self._fill_wanted.clear()
                 failures = 0
+                continue
             except ApiError as error:
-                failures += 1
                 _log.info("watch %s: whole objects can't be listed now: %s", self.scope.key, error)
-                await asyncio.sleep(delay(failures, self._pace.retry, self._random))
+            except Exception:  # noqa: BLE001 (who waits for whole objects would wait for ever)
+                _log.exception("watch %s: listing whole objects failed; it is tried again", self.scope.key)
+            failures += 1
+            await asyncio.sleep(delay(failures, self._pace.retry, self._random))
 
     def _arrive(self, version: str) -> None:
         """A list is complete: the watch goes on from it."""
@@ -337,7 +354,7 @@ class Informer:
         self._contact = self._clock()
         if isinstance(error, NotServed) and self._rv is None:
             await self._begin_empty()
-        self._report(error)
+        self.condition.failed(error)
 
     async def _begin_empty(self) -> None:
         """What is not served is empty: whatever is there when it is served one day came later, and is an event."""
@@ -355,12 +372,6 @@ class Informer:
         if self._poison[1] >= self._pace.poison and self._rv:
             self._rv = RELIST
             self._poison = ("", 0)
-
-    def _report(self, error: ApiError | None) -> None:
-        text = None if error is None else str(error)
-        if text != self._problem:
-            self._problem = text
-            self._hooks.on_problem(self.scope, error)
 
 
 _NEVER_SERVED = "0"

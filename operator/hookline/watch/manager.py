@@ -2,6 +2,10 @@
 
 In: for each subscription the scopes that it wants, level-based. Out: running informers, and a note in the store from
 which resourceVersion on each subscription listens to each scope (``since``), told to the app by ``on_attached``.
+
+A scope has one checkpoint, which also moves while a subscription that listened in an earlier life is not in force
+(yet). Before a watch runs without such a one, that is noted in the store; whatever it missed is told by ``on_gap``
+when it comes back, be that lives later.
 """
 
 from __future__ import annotations
@@ -21,11 +25,17 @@ from hookline.watch.pace import Pace, delay
 from hookline.watch.teller import Hooks
 
 _PAUSES = (0.1, 5.0)
+_PASSED = "#passed"
+"""What the key of a note ends with which says: this scope's watch went on without the subscription."""
+
 _log = logging.getLogger(__name__)
 
 Pair = tuple[str, str]
 OnAttached = Callable[[str, Scope, str], None]
-"""Told the subscription's uid, the scope and ``since``. Called in the event loop; must not block or raise."""
+"""Told the subscription's uid, the scope and ``since``. Called in the event loop; must not block."""
+
+OnGap = Callable[[str, Scope], None]
+"""Told the subscription's uid and the scope. Called in the event loop; must not block."""
 
 
 class ManagerStore(WatchStore, Protocol):
@@ -48,10 +58,11 @@ def _ignore(*_: object) -> None:
 class WatchManager:
     """The informers and their subscribers. All methods belong to one event loop.
 
-    Call ``set_wanted`` for every subscription that exists, then ``start``: an informer that ran before its
-    subscriptions were known would pass over their changes. ``on_attached`` is called after each ``set_wanted`` for each
-    of its scopes, as soon as the subscription listens there: at once where it did before, else when the informer knows
-    its position. No change of the scope later than ``since`` is told before that.
+    Call ``set_wanted`` for every subscription that exists, then ``start``: an informer that runs before its
+    subscriptions are known passes over their changes, of which ``on_gap`` tells. ``on_attached`` is called after each
+    ``set_wanted`` for each of its scopes, as soon as the subscription listens there: at once where it did before, else
+    when the informer knows its position; where the informer runs, not before objects are as whole as required. No
+    change of the scope later than ``since`` is told before that.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class WatchManager:
         clock: Callable[[], float],
         random: Callable[[], float],
         on_attached: OnAttached = _ignore,
+        on_gap: OnGap = _ignore,
         pace: Pace | None = None,
     ) -> None:
         self._client = client
@@ -71,9 +83,12 @@ class WatchManager:
         self._clock = clock
         self._random = random
         self._on_attached = on_attached
+        self._on_gap = on_gap
         self._pace = pace
         self._wanted: dict[str, tuple[frozenset[Scope], bool]] = {}
         self._since: dict[Pair, str] = {}
+        self._passed: set[Pair] = set()
+        self._told: set[Pair] = set()
         self._to_announce: set[str] = set()
         self._informers: dict[str, Informer] = {}
         self._runs: dict[str, asyncio.Task[None]] = {}
@@ -81,17 +96,12 @@ class WatchManager:
         self._doomed: set[str] = set()
         self._newly_served: set[str] = set()
         self._changed = asyncio.Event()
-        self._settled = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
 
     @property
     def informers(self) -> Mapping[str, Informer]:
         """The running informers by scope key; a live view."""
         return MappingProxyType(self._informers)
-
-    def since(self, subscription: str, scope_key: str) -> str | None:
-        """The resourceVersion after which a subscription listens to a scope, None when it does not (yet)."""
-        return self._since.get((subscription, scope_key))
 
     def set_wanted(
         self,
@@ -111,7 +121,7 @@ class WatchManager:
         self._wanted[subscription] = (frozenset(scopes), needs_full)
         self._newly_served.update(scope.key for scope in newly_served)
         self._to_announce.add(subscription)
-        self._poke()
+        self._changed.set()
 
     def drop(self, subscription: str) -> None:
         """Say that a subscription is gone."""
@@ -119,12 +129,12 @@ class WatchManager:
 
     async def start(self) -> None:
         """Read the notes of earlier lives and begin. Raises StoreError."""
-        self._since.update(await self._store.attachments())
+        for (uid, key), since in (await self._store.attachments()).items():
+            if key.endswith(_PASSED):
+                self._passed.add((uid, key.removesuffix(_PASSED)))
+            else:
+                self._since[uid, key] = since
         self._loop = asyncio.create_task(self._keep_up())
-
-    async def settled(self) -> None:
-        """Wait until informers run as wanted (they need not be synced, nor subscriptions attached)."""
-        await self._settled.wait()
 
     def sweep(self, existing: Collection[str]) -> None:
         """Drop those that left notes in an earlier life and do not exist any more. Call it after ``start``.
@@ -141,10 +151,6 @@ class WatchManager:
             tasks.append(self._loop)
         await _end(tasks)
 
-    def _poke(self) -> None:
-        self._settled.clear()
-        self._changed.set()
-
     async def _keep_up(self) -> None:
         failures = 0
         while True:
@@ -152,21 +158,25 @@ class WatchManager:
             self._changed.clear()
             try:
                 await self._forget_unwanted()
+                await self._note_passed()
                 self._begin_wanted()
+                await self._forget_told()
                 failures = 0
+                continue
             except StoreError as error:
-                failures += 1
                 _log.warning("watches can't be set up: the store fails (%s)", error)
-                self._changed.set()
-                await asyncio.sleep(delay(failures, _PAUSES, self._random))
-            if not self._changed.is_set():
-                self._settled.set()
+            except Exception:  # noqa: BLE001 (a defect here must not end the care for all watches)
+                _log.exception("watches can't be set up; it is tried again")
+            failures += 1
+            self._changed.set()
+            await asyncio.sleep(delay(failures, _PAUSES, self._random))
 
     async def _forget_unwanted(self) -> None:
         """Stop informers that nobody wants; forget them first and detach then, so that a crash leaves a trace."""
         scopes = self._wanted_scopes()
         pairs = {(uid, scope.key) for uid, (wanted, _) in self._wanted.items() for scope in wanted}
-        unwanted = [pair for pair in {*self._since, *self._attaching} if pair not in pairs and pair[0] in self._wanted]
+        noted = {*self._since, *self._attaching, *self._passed}
+        unwanted = [pair for pair in noted if pair not in pairs and pair[0] in self._wanted]
         await _end([task for pair in unwanted if (task := self._attaching.pop(pair, None))])
         held = {key for _, key in {*self._since, *self._attaching} - set(unwanted)}
         ending = {*self._runs, *(key for _, key in unwanted)} - scopes.keys()
@@ -179,6 +189,7 @@ class WatchManager:
             await self._store.forget_scope(full_key(key))
             self._doomed.discard(key)
         for pair in unwanted:
+            await self._forget_passed(pair)
             await self._store.detach(*pair)
             self._since.pop(pair, None)
         for uid in [uid for uid, (wanted, _) in self._wanted.items() if not wanted]:
@@ -186,28 +197,64 @@ class WatchManager:
                 del self._wanted[uid]
                 self._to_announce.discard(uid)
 
+    async def _note_passed(self) -> None:
+        """Before an informer begins, note durably whose changes it may pass over."""
+        while unnoted := self._absent() - self._passed:  # anew after each wait, in which more may be wanted
+            uid, key = pair = unnoted.pop()
+            await self._store.attach(uid, key + _PASSED, self._since[pair])
+            self._passed.add(pair)
+
+    def _absent(self) -> set[Pair]:
+        fresh = self._wanted_scopes().keys() - self._runs.keys()
+        return {pair for pair in self._since if pair[0] not in self._wanted and pair[1] in fresh}
+
+    async def _forget_told(self) -> None:
+        for pair in tuple(self._told):
+            await self._forget_passed(pair)
+            self._told.discard(pair)
+
+    async def _forget_passed(self, pair: Pair) -> None:
+        if pair in self._passed:
+            await self._store.detach(pair[0], pair[1] + _PASSED)
+            self._passed.discard(pair)
+
     def _begin_wanted(self) -> None:
         full = {scope.key for wanted, needs_full in self._wanted.values() if needs_full for scope in wanted}
-        fresh: list[str] = []
         for key, scope in self._wanted_scopes().items():
             if key not in self._informers:
                 self._informers[key] = self._make(scope, full=key in full)
-                fresh.append(key)
             elif key in full:
                 self._informers[key].require_full()
         self._newly_served.clear()
+        fresh = [key for key in self._informers if key not in self._runs]
         announce, self._to_announce = self._to_announce, set()
         for uid, (wanted, _) in self._wanted.items():
             for scope in wanted:
                 pair = (uid, scope.key)
-                if pair not in self._since:
-                    if pair not in self._attaching:
-                        self._attaching[pair] = asyncio.create_task(self._attach(uid, scope))
+                if pair in self._attaching:
+                    continue  # then it is announced when that is done
+                if pair not in self._since or (uid in announce and self._must_wait(scope.key)):
+                    self._attaching[pair] = asyncio.create_task(self._attach(uid, scope))
                 elif uid in announce:
-                    self._on_attached(uid, scope, self._since[pair])
+                    self._announce(uid, scope)
         # Last, so that who listened in an earlier life is there before the first change.
         for key in fresh:
             self._runs[key] = asyncio.create_task(self._informers[key].run())
+
+    def _must_wait(self, key: str) -> bool:
+        """Whether whole objects are being fetched. Before the informer runs, waiting would lose what comes first."""
+        return key in self._runs and not self._informers[key].filled
+
+    def _announce(self, uid: str, scope: Scope) -> None:
+        pair = (uid, scope.key)
+        try:
+            self._on_attached(uid, scope, self._since[pair])
+            if pair in self._passed - self._told:
+                _log.warning("watch %s went on without a subscription that listened to it", scope.key)
+                self._on_gap(uid, scope)
+                self._told.add(pair)
+        except Exception:  # noqa: BLE001 (what is wrong with one subscription must not touch another)
+            _log.exception("a subscription can't listen to %s", scope.key)
 
     async def _attach(self, uid: str, scope: Scope) -> None:
         pair = (uid, scope.key)
@@ -216,11 +263,14 @@ class WatchManager:
             while pair not in self._since:
                 try:
                     self._since[pair] = await self._store.attach(uid, scope.key, position)
-                except StoreError:
+                except Exception as error:  # noqa: BLE001 (nobody would notice the end of this task)
+                    _log.warning("a subscription can't listen to %s yet: %s", scope.key, error)
                     failures += 1
                     await asyncio.sleep(delay(failures, _PAUSES, self._random))
             self._attaching.pop(pair, None)
-            self._on_attached(uid, scope, self._since[pair])
+            self._announce(uid, scope)
+            if self._told:
+                self._changed.set()
 
     def _make(self, scope: Scope, *, full: bool) -> Informer:
         return Informer(

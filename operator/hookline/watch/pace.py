@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class Pace:
     """Seconds and sizes. ``idle``: a stream without a byte for so long is dead (bookmarks come about once a minute).
 
-    ``audit``: the longest time between two comparisons with a fresh list; 0 for none.
+    ``audit``: the longest time between two comparisons with a fresh list; 0 for none. ``lasting``: so many failures in
+    a row, over about 20 seconds, are told as a problem.
     """
 
     page: int = 500
@@ -20,6 +21,7 @@ class Pace:
     retry: tuple[float, float] = (0.2, 30.0)
     parked: tuple[float, float] = (5.0, 60.0)
     poison: int = 3
+    lasting: int = 8
     audit: float = 1800.0
 
 

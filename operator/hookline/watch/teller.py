@@ -31,9 +31,9 @@ class Hooks:
     """Whom a watch tells what. All are called in the event loop and must not block; only ``sink`` may raise.
 
     ``after_commit`` gets the messages that were just made durable. ``on_problem`` gets the reason why a scope can't be
-    watched for now (401, 403, 404), and None when it is healthy again. ``on_drop`` gets the reason, from a fixed set
-    (``not_decodable``, ``not_storable``), for each change that can't be told. ``on_repair`` gets each committed change
-    that the API server's watch should have told and did not.
+    watched for now (a refusal, or a failure that lasts), and None when it is healthy again. ``on_drop`` gets the
+    reason, from a fixed set (``not_decodable``, ``not_storable``), for each change that can't be told. ``on_repair``
+    gets each committed change that the API server's watch should have told and did not.
     """
 
     sink: Sink

@@ -69,6 +69,15 @@ class Page:
         return iter(self.items.items())
 
 
+def named(name: str) -> str:
+    """The field selector of the one object of this name.
+
+    Names may hold what separates the terms of a selector (RBAC kinds allow it), escaped as the API server's own
+    ``fields.EscapeValue`` does.
+    """
+    return "metadata.name=" + name.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
+
+
 def decode_event(line: bytes) -> Event:
     """Decode one line of a watch.
 

@@ -5,10 +5,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hookline.api.parse import DEFAULT_SCHEDULE, parse
+from hookline.api.parse import parse
 from hookline.api.replay import parse_replay
 from hookline.errors import InvalidSpec
-from hookline.model import Format, NamespacesFrom, Operation, RateLimit, SecretRef
+from hookline.model import (
+    DEFAULT_SCHEDULE,
+    Format,
+    HeaderSpec,
+    LabelRequirement,
+    NamespacesFrom,
+    Operation,
+    RateLimit,
+    SecretRef,
+)
 
 SAMPLES = Path(__file__).parents[3] / "crds" / "samples"
 
@@ -36,7 +45,7 @@ def test_the_smallest_spec_gets_every_default():
 def test_max_attempts_cuts_the_schedule():
     assert parse(obj(delivery={"retry": {"maxAttempts": 3}})).retry.schedule == (5.0, 300.0)
     assert parse(obj(delivery={"retry": {"maxAttempts": 1}})).retry.schedule == ()
-    assert parse(obj(delivery={"retry": {"schedule": [1, 2]}})).retry.max_attempts == 3
+    assert parse(obj(delivery={"retry": {"schedule": [1, 2]}})).retry.schedule == (1.0, 2.0)
 
 
 def test_order_rate_and_end_are_read():
@@ -84,6 +93,89 @@ def test_everything_that_is_wrong_is_said_at_once():
 def test_an_object_of_the_wrong_shape_is_an_error_and_not_a_crash(spec):
     with pytest.raises(InvalidSpec):
         parse(obj(**spec))
+
+
+LISTENING = {"apiVersion": "v1", "kind": "ConfigMap"}
+HEADER = {"name": "X-Team", "value": "a"}
+
+
+def delivery(**fields):
+    return {"delivery": fields}
+
+
+def listening(**fields):
+    return {"sources": [{**LISTENING, **fields}]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        (delivery(timeoutSeconds=0), "delivery.timeoutSeconds"),
+        (delivery(timeoutSeconds=31), "delivery.timeoutSeconds"),
+        (delivery(timeoutSeconds=True), "delivery.timeoutSeconds"),
+        (delivery(maxInFlight=0), "delivery.maxInFlight"),
+        (delivery(disableAfterSeconds=-1), "delivery.disableAfterSeconds"),
+        (delivery(retry={"maxAttempts": 0}), "delivery.retry.maxAttempts"),
+        (delivery(retry={"maxAttempts": 11}), "delivery.retry.maxAttempts"),
+        (delivery(retry={"maxAttempts": 1, "schedule": [1]}), "delivery.retry.maxAttempts"),
+        (delivery(retry={"maxAgeSeconds": 0}), "delivery.retry.maxAgeSeconds"),
+        (delivery(retry={"schedule": ["x"]}), "delivery.retry.schedule[0]"),
+        (delivery(retry={"schedule": [-1]}), "delivery.retry.schedule"),
+        (delivery(retry={"schedule": []}), "delivery.retry.schedule"),
+        (delivery(rateLimit={"perSecond": 1, "burst": 1001}), "delivery.rateLimit.burst"),
+        (delivery(rateLimit={"burst": 1}), "delivery.rateLimit.perSecond"),
+        ({"signing": {"schemes": ["v1", "v9"]}}, "signing.schemes"),
+        ({"signing": {"schemes": ["v1a"]}}, "signing.schemes"),
+        ({"signing": {"schemes": [{}]}}, "signing.schemes[0]"),
+        ({"filter": {"changed": [{}]}}, "filter.changed[0]"),
+        ({"filter": {"changed": [str(number) for number in range(33)]}}, "filter.changed"),
+        ({"payload": {"exclude": [1]}}, "payload.exclude[0]"),
+        ({"destination": {"url": "https://a.example/", "headers": ["x"]}}, "destination.headers[0]"),
+        ({"destination": {"url": "https://a.example/", "headers": [{"value": "a"}]}}, "destination.headers[0].name"),
+        (
+            {"destination": {"url": "https://a.example/", "headers": [HEADER, {**HEADER, "value": 1}]}},
+            "destination.headers[1].value",
+        ),
+        ({"destination": {"urlFrom": {"secretKeyRef": {"name": {}, "key": "a"}}}}, "destination.urlFrom.secretKeyRef"),
+        ({"sources": [LISTENING] * 17}, "sources"),
+        (listening(names=[{}]), "sources[0].names[0]"),
+        (listening(names=[]), "sources[0].names"),
+        (listening(operations=[[]]), "sources[0].operations[0]"),
+        (listening(namespaces={"from": "Names"}), "sources[0].namespaces.names"),
+        (listening(namespaces={"from": "Selector"}), "sources[0].namespaces.selector"),
+        (listening(namespaces={"from": "Names", "names": [1]}), "sources[0].namespaces.names[0]"),
+        (listening(labelSelector=["x"]), "sources[0].labelSelector"),
+        (listening(labelSelector={"matchLabels": {"a": {}}}), "sources[0].labelSelector.matchLabels.a"),
+        (listening(labelSelector={"matchExpressions": ["x"]}), "sources[0].labelSelector.matchExpressions[0]"),
+        (
+            listening(labelSelector={"matchExpressions": [{"key": "a", "operator": "In", "values": [{}]}]}),
+            "sources[0].labelSelector.matchExpressions[0].values[0]",
+        ),
+        (
+            listening(labelSelector={"matchExpressions": [{"key": "a", "operator": "In"}]}),
+            "sources[0].labelSelector.matchExpressions[0].values",
+        ),
+    ],
+)
+def test_what_the_schema_would_refuse_is_an_error_that_names_its_field(spec, field):
+    with pytest.raises(InvalidSpec) as caught:
+        parse(obj(**spec))
+    assert f"spec.{field}" in {error.field for error in caught.value.errors}
+
+
+def test_selectors_and_headers_are_read():
+    labels = {"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "old", "operator": "DoesNotExist"}]}
+    header = {"name": "Authorization", "valueFrom": {"secretKeyRef": {"name": "hook", "key": "token"}}}
+    destination = {"url": "https://a.example/", "headers": [HEADER, header]}
+    parsed = parse(obj(**listening(labelSelector=labels), destination=destination))
+    assert parsed.sources[0].labels.requirements == (
+        LabelRequirement("app", "In", frozenset({"web"})),
+        LabelRequirement("old", "DoesNotExist"),
+    )
+    assert parsed.headers == (
+        HeaderSpec("X-Team", "a", None),
+        HeaderSpec("Authorization", None, SecretRef("hook", "token")),
+    )
 
 
 PARSERS = {"WebhookSubscription": parse, "WebhookReplay": lambda obj: parse_replay(obj, "u")}

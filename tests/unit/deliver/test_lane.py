@@ -44,6 +44,18 @@ def test_a_lane_wants_twice_its_concurrency_and_claims_again_only_when_half_of_i
     assert lane.wish(NOW) == Wish(4, 4, ROOM)
 
 
+def test_what_was_tried_at_a_former_target_is_told_apart_until_it_is_recorded():
+    lane = Lane(TARGET)
+    lane.accept(claims(3), NOW)
+    assert took(lane, 2) == [1, 2]
+    lane.retarget(dataclasses.replace(TARGET, url="https://b.example/"))
+    assert took(lane, 1) == [3]
+    assert [lane.settled(row) for row in (1, 2, 3)] == [False, False, True]
+    lane.accept(claims(1), NOW)
+    assert took(lane, 1) == [1]
+    assert lane.settled(1), "claimed again, it is tried at the present target"
+
+
 def test_a_lane_wants_nothing_when_nothing_new_is_known_or_nothing_may_be_sent():
     lane = Lane(TARGET)
     lane.fresh = False

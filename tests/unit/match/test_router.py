@@ -2,7 +2,7 @@
 
 import pytest
 
-from hookline.errors import ExpressionError
+from hookline.errors import ExpressionError, NamespaceUnknown
 from hookline.expressions import Bindings
 from hookline.match.router import Router
 from hookline.match.rule import make_rule
@@ -24,6 +24,52 @@ def matches(change, *, since="", labels=None, failures=None, **fields):
 
 def test_a_source_without_any_condition_gets_every_change():
     assert matches(change())
+
+
+BY_TEAM = Source(
+    "v1",
+    "ConfigMap",
+    namespaces_from=NamespacesFrom.SELECTOR,
+    namespace_selector=LabelSelector((LabelRequirement("team", "In", frozenset({"a"})),)),
+)
+
+
+def test_a_deletion_in_a_namespace_that_nobody_knows_any_more_is_told():
+    failures = []
+    assert matches(change(Operation.DELETED), source=BY_TEAM, failures=failures)
+    assert not matches(change(Operation.DELETED), source=BY_TEAM, labels={"shop": {"team": "b"}})
+    assert failures == []
+
+
+def test_any_other_change_in_an_unknown_namespace_is_no_match_and_not_silent():
+    failures = []
+    assert not matches(change(), source=BY_TEAM, failures=failures)
+    assert [type(error) for _, error in failures] == [NamespaceUnknown]
+    assert not matches(change(), source=BY_TEAM, labels={"shop": {}}, failures=failures)
+    assert not matches(change(), source=BY_TEAM, expression="false", failures=failures)
+    assert len(failures) == 1, "what is no match anyway is none of its losses"
+
+
+def test_only_the_namespaces_that_a_rule_asks_for_are_looked_up():
+    router = Router(lambda _: None, lambda *_: None)
+    seen = change()
+    router.put("all", seen.scope.key, [make_rule(subscription(), Source("v1", "ConfigMap"), "")])
+    assert router.namespaces([seen]) == set()
+    router.put("some", seen.scope.key, [make_rule(subscription(), BY_TEAM, "")])
+    assert router.namespaces([seen]) == {"shop"}
+    router.remove("some")
+    assert router.namespaces([seen]) == set()
+
+
+def test_nothing_is_kept_of_scopes_without_rules():
+    router = Router(lambda _: None, lambda *_: None)
+    for number in range(10):
+        wanted = subscription(uid=f"{number}")
+        router.put(wanted.uid, f"scope-{number}", [make_rule(wanted, wanted.sources[0], "")])
+        router.remove(wanted.uid)
+        router.put(wanted.uid, f"scope-{number}", ())
+    router.match(change(), Bindings(change()))
+    assert router._by_scope == {}
 
 
 def test_an_operation_that_was_not_asked_for_is_no_match():

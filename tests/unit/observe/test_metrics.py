@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from hookline.model import Attempt, Claimed, Counts, Message, Operation, Outcome, Verdict
 from hookline.observe.logs import JsonFormatter, TextFormatter
-from hookline.observe.metrics import DROP_REASONS, Metrics
+from hookline.observe.metrics import Metrics
+from hookline.reasons import DROP_REASONS
 
 
 def families(metrics):
@@ -43,6 +44,14 @@ def test_every_known_series_is_there_and_zero_before_anything_happened():
         assert value(metrics, "hookline_changes_received_total", operation=operation) == 0
     for state in ("pending", "delivered", "dead"):
         assert value(metrics, "hookline_outbox_messages", state=state) == 0
+
+
+def test_restarts_of_the_controller_are_counted_not_set():
+    metrics = Metrics()
+    assert value(metrics, "hookline_controller_restarts_total") == 0
+    for _ in range(2):
+        metrics.controller_restarted(1)
+    assert value(metrics, "hookline_controller_restarts_total") == 2
 
 
 def test_names_follow_the_conventions():

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookline.model import RetryPolicy
-from hookline.outbox.schedule import DEFAULT_SCHEDULE, next_attempt
+from hookline.model import DEFAULT_SCHEDULE, RetryPolicy
+from hookline.outbox.schedule import next_attempt
 
 POLICY = RetryPolicy(DEFAULT_SCHEDULE, max_age=400_000)
 T0 = 1_700_000_000.0
 
 
 def test_the_default_schedule_makes_ten_attempts_in_75_hours_35_minutes_5_seconds():
-    assert POLICY.max_attempts == 10
+    assert len(DEFAULT_SCHEDULE) + 1 == 10
     assert sum(DEFAULT_SCHEDULE) == 75 * 3600 + 35 * 60 + 5
 
 

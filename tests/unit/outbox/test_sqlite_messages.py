@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from hookline.model import Attempt, Counts, Message, Outcome, Verdict
+from hookline.outbox.sqlite_invariants import findings
 from hookline.outbox.sqlite_messages import Messages
 from hookline.outbox.sqlite_retention import Keeper
 from hookline.outbox.sqlite_schema import MIGRATIONS
@@ -160,7 +161,7 @@ def test_what_is_gone_leaves_no_content_behind():
     messages.record([Attempt(claimed[0], Verdict(Outcome.DEAD, "HTTP410", 410), 1.0, 1.0)])
     assert Keeper(connection).prune(Retention(0.0, 0), Retention(9.0, 0), 10).total == 1
     assert connection.execute("SELECT count(*) FROM contents").get == 2
-    messages.forget(SUBSCRIPTION)
+    messages.forget(SUBSCRIPTION, 9)
     assert connection.execute("SELECT count(*) FROM contents").get == 0
 
 
@@ -175,8 +176,21 @@ def test_a_counter_that_would_go_wrong_fails_the_call_instead():
 def test_the_number_of_a_deleted_message_is_not_given_to_another():
     _, messages = queue(1)
     (late,) = messages.claim({SUBSCRIPTION: 1}, NOW)
-    messages.forget(SUBSCRIPTION)
+    messages.forget(SUBSCRIPTION, 9)
     assert messages.claims.count(SUBSCRIPTION) == 0
     messages.add([message(2)])
     messages.record([Attempt(late, Verdict(Outcome.DELIVERED, "Delivered", 200), 1.0, 1.0)])
     assert messages.counts() == {SUBSCRIPTION: Counts(pending=1)}
+
+
+def test_a_subscription_is_forgotten_piece_by_piece_and_the_outbox_is_sound_after_each():
+    connection, messages = queue(5)
+    messages.order(SUBSCRIPTION, ordered=True)
+    done = [messages.forget(SUBSCRIPTION, 2)]
+    while not done[-1]:
+        assert findings(connection) == []
+        assert messages.counts()[SUBSCRIPTION].pending == 5 - 2 * len(done)
+        done.append(messages.forget(SUBSCRIPTION, 2))
+    assert done == [False, False, True]
+    assert messages.counts() == {}
+    assert findings(connection) == []

@@ -23,6 +23,8 @@ def test_a_list_is_a_repeated_flag_or_commas():
     ("argv", "sentence"),
     [
         (["--listen-port", "http"], "listen-port: must be a whole number"),
+        (["--watch-idle-seconds", "nan"], "watch-idle-seconds: must be a finite number"),
+        (["--shutdown-grace-seconds", "inf"], "shutdown-grace-seconds: must be a finite number"),
         (["--max-body-bytes", "1"], "max-body-bytes: must be at least 1024"),
         (["--allow-cidr", "10.0.0.1/8"], "allow_cidrs: '10.0.0.1/8'"),
         (["--log-level", "loud"], "log_level: must be debug, info, warning or error"),

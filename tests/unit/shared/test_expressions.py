@@ -1,9 +1,20 @@
 """CEL: what compiles, what is refused with a position, what fails on one object only."""
 
+from contextlib import suppress
+from dataclasses import replace
+
 import pytest
 
 from hookline.errors import EvaluationError, ExpressionError
-from hookline.expressions import Bindings, compile_filter, compile_value, mentions_old_object
+from hookline.expressions import (
+    SLOW_TIMES,
+    SLOW_WINDOW_SECONDS,
+    Bindings,
+    Fuse,
+    compile_filter,
+    compile_value,
+    mentions_old_object,
+)
 from support.samples import change, config_map
 
 
@@ -52,3 +63,63 @@ def test_a_transform_yields_plain_json_values():
 @pytest.mark.parametrize(("text", "uses"), [("oldObject.a == 1", True), ("object.oldObjects == 1", False)])
 def test_it_is_known_whether_old_objects_are_needed(text, uses):
     assert mentions_old_object(text) is uses
+
+
+class Times:
+    """A fuse with clocks that the test moves: each evaluation takes ``cost`` seconds of processor time."""
+
+    def __init__(self, cost, limit=0.1):
+        self.now = self.spent = 0.0
+        self.cost = cost
+        self.fuse = Fuse(limit, lambda: self.now, self.tick)
+
+    def tick(self):
+        self.spent += self.cost
+        return self.spent
+
+    def evaluate(self, text="true"):
+        return Bindings(change()).value(replace(compile_value(text, "f"), fuse=self.fuse))
+
+
+def test_an_expression_that_takes_too_long_for_one_object_fails_on_it_and_one_that_does_not_passes():
+    with pytest.raises(
+        EvaluationError, match="took too long for one object: 200 ms of processor time, it may take 100"
+    ):
+        Times(cost=0.2).evaluate()
+    assert Times(cost=0.1).evaluate() is True
+
+
+def test_an_expression_that_took_too_long_for_several_objects_is_not_evaluated_any_more():
+    times = Times(cost=0.2)
+    for _ in range(SLOW_TIMES):
+        with pytest.raises(EvaluationError, match="for one object"):
+            times.evaluate()
+    before = times.spent
+    with pytest.raises(EvaluationError, match="not evaluated any more"):
+        times.evaluate()
+    assert times.spent == before, "not even tried"
+
+
+def test_quick_evaluations_between_slow_ones_do_not_save_an_expression():
+    times = Times(cost=0.2)
+    for number in range(2 * SLOW_TIMES):
+        times.cost = 0.2 if number % 2 else 0.0
+        with suppress(EvaluationError):
+            times.evaluate()
+    assert times.fuse.blown
+
+
+def test_a_slow_evaluation_now_and_then_is_forgiven():
+    times = Times(cost=0.2)
+    for _ in range(3 * SLOW_TIMES):
+        times.now += SLOW_WINDOW_SECONDS / (SLOW_TIMES - 2)
+        with pytest.raises(EvaluationError, match="for one object"):
+            times.evaluate()
+
+
+def test_an_expression_that_fails_slowly_counts_as_slow_and_keeps_its_own_error():
+    times = Times(cost=0.2)
+    for _ in range(SLOW_TIMES):
+        with pytest.raises(EvaluationError, match="missing"):
+            times.evaluate("object.missing")
+    assert times.fuse.blown

@@ -120,6 +120,30 @@ def test_a_restart_forgets_nothing_that_the_status_told():
     assert conditions(facts(status=told))["Ready"]["reason"] == "EndpointGone"
 
 
+SIGNING = {"secretName": "orders-signing", "publicKeys": ["whpk_a"]}
+
+
+@pytest.mark.parametrize(
+    ("finding", "shown"),
+    [
+        (Finding(2, True, "Valid", "", "SecretNotFound"), SIGNING),
+        (Finding(2, False, "InvalidSpec", ""), SIGNING),
+        (Finding(2, True, "Valid", "", signing_secret="orders-signing"), SIGNING),
+        (Finding(2, True, "Valid", "", signing_secret="other"), {"secretName": "other", "publicKeys": []}),
+        (
+            Finding(2, True, "Valid", "", signing_secret="orders-signing", public_keys=()),
+            {"secretName": "orders-signing", "publicKeys": []},
+        ),
+    ],
+)
+def test_how_to_verify_stays_in_the_status_while_the_keys_can_not_be_read(finding, shown):
+    assert status_of(facts(finding, status={"signing": SIGNING}), 0.0)["signing"] == shown
+
+
+def test_before_any_key_was_read_nothing_is_said_of_them():
+    assert "signing" not in status_of(facts(), 0.0)
+
+
 def test_a_corrected_spec_gives_a_gone_endpoint_another_chance():
     told = {
         "observedGeneration": 1,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hookline.errors import ApiError, Forbidden, ResourceGone
 from hookline.model import Resource
 from hookline.watch import skim
-from hookline.watch.wire import Undecodable, decode_event, decode_page
+from hookline.watch.wire import Undecodable, decode_event, decode_page, named
 
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps", namespaced=True)
 DEEP = b"[" * 3000 + b"]" * 3000
@@ -123,3 +123,8 @@ def test_skimming_anything_raises_nothing_but_value_error(raw: bytes) -> None:
             read(raw)
         except ValueError:
             continue
+
+
+def test_a_name_with_what_separates_the_terms_of_a_selector_is_escaped() -> None:
+    assert named("plain-name.1") == "metadata.name=plain-name.1"
+    assert named("a,b=c\\d") == "metadata.name=a\\,b\\=c\\\\d"

@@ -1,0 +1,179 @@
+"""The way of the data with many tenants: what one of them does wrong harms it alone, and what is gone stays gone."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import hookline.flow
+from hookline.expressions import SLOW_TIMES
+from hookline.flow import Flow
+from hookline.model import Counts, Finding, Payload, Subscription, WatchCommit
+from hookline.observe.metrics import Metrics
+from hookline.outbox.sqlite import SqliteStore
+from hookline.settings import Settings
+from hookline.status.writer import StatusWriter
+from support.samples import CONFIG_MAPS, change, config_map, subscription
+
+SCOPE = change().scope
+
+
+class Quiet:
+    """What lies beyond the flow and is not looked at here: whatever is asked of it, it does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
+
+
+class Whole:
+    """A flow on a real outbox; subscriptions are in force at once."""
+
+    def __init__(self, store: SqliteStore, settings: Settings) -> None:
+        self.store = store
+        self.metrics = Metrics()
+        self.status = StatusWriter(Quiet(), 1.0, time.time)
+        namespaces: Any = SimpleNamespace(labels=lambda _: {})
+        discovery: Any = Quiet()
+        self.flow = Flow(settings, store, {}, namespaces, discovery, self.status, self.metrics)
+        watches: Any = Quiet()
+        dispatcher: Any = Quiet()
+        self.flow.join(watches, dispatcher)
+
+    async def activate(self, wanted: Subscription) -> None:
+        obj = {"metadata": {"namespace": wanted.namespace, "name": wanted.name, "uid": wanted.uid}}
+        self.status.report(obj, Finding(wanted.generation, True, "Valid", ""))
+        await self.flow.activate(wanted, [CONFIG_MAPS])
+        self.flow.attached(wanted.uid, SCOPE, "1")
+
+    async def tell(self, *numbers: int) -> list[tuple[str, int]]:
+        """Changes of so many objects, each with 10 bytes of data; returns the messages, as (uid, sequence)."""
+        changes = [change(obj=config_map(f"web-{n}", version=str(10 + n), data={"a": "x" * 10})) for n in numbers]
+        return [(message.subscription, message.sequence) for message in await self.flow.sink(changes)]
+
+    def last_drop(self, uid: str) -> tuple[str, str]:
+        drop = self.status._facts[uid].last_drop or {}
+        return drop["reason"], drop["message"]
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = SqliteStore(tmp_path / "outbox.db")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+ANY_TIME_IS_TOO_LONG = Settings(expression_limit_milliseconds=0.0)
+DEAR, DEAR_TRANSFORM = {"expression": "operation == 'Updated'"}, {"payload": Payload(transform="object.data")}
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"), [(DEAR, "ExpressionFailed"), (DEAR_TRANSFORM, "TransformFailed")], ids=["filter", "transform"]
+)
+async def test_a_dear_expression_is_given_up_until_its_spec_changes_and_harms_only_its_subscription(
+    store: SqliteStore, spec: dict[str, Any], reason: str
+):
+    whole = Whole(store, ANY_TIME_IS_TOO_LONG)
+    dear, plain = subscription(uid="dear", **spec), subscription(uid="plain")
+    await whole.activate(dear)
+    await whole.activate(plain)
+    numbers = range(SLOW_TIMES)
+    assert [uid for uid, _ in await whole.tell(*numbers)] == ["plain"] * SLOW_TIMES
+    assert whole.last_drop("dear")[0] == reason
+    assert "for one object" in whole.last_drop("dear")[1]
+
+    await whole.activate(dear)  # looked at again, unchanged
+    assert [uid for uid, _ in await whole.tell(0)] == ["plain"]
+    assert "not evaluated any more" in whole.last_drop("dear")[1]
+    assert whole.status._facts["dear"].dropped == SLOW_TIMES + 1, "each event is counted"
+
+    await whole.activate(replace(dear, generation=2))
+    await whole.tell(0)
+    assert "for one object" in whole.last_drop("dear")[1], "a changed spec gets another try"
+
+
+async def test_the_same_expressions_pass_within_the_limit(store: SqliteStore):
+    whole = Whole(store, Settings())
+    await whole.activate(subscription(uid="dear", **DEAR, **DEAR_TRANSFORM))
+    assert await whole.tell(*range(SLOW_TIMES + 1)) == [("dear", n + 1) for n in range(SLOW_TIMES + 1)]
+
+
+@pytest.mark.parametrize(("step", "turns"), [(0.03, 8), (0.0001, 0)], ids=["dear changes", "cheap changes"])
+async def test_others_get_their_turn_between_changes_that_take_long(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, step: float, turns: int
+):
+    whole = Whole(store, Settings())
+    await whole.activate(subscription())
+    clock = itertools.count(0.0, step)
+    monkeypatch.setattr(hookline.flow, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    seen = 0
+
+    async def other() -> None:
+        nonlocal seen
+        while True:
+            await asyncio.sleep(0)
+            seen += 1
+
+    beside = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    before = seen
+    await whole.tell(*range(8))
+    got = seen - before
+    beside.cancel()
+    assert got >= turns
+    assert (got == 0) is (turns == 0)
+
+
+async def test_what_takes_more_room_than_may_wait_is_dropped_as_overflow_and_told(store: SqliteStore):
+    whole = Whole(store, Settings(max_pending_bytes_per_subscription=1))
+    await whole.activate(subscription(uid="a"))
+    assert await whole.tell(0, 1) == [("a", 1)]
+    assert whole.last_drop("a")[0] == "Overflow"
+    whole.flow.counted({"a": Counts(pending=1, pending_bytes=600)})
+    assert whole.status._facts["a"].full
+    whole.flow.counted({"a": Counts(pending=1)})
+    assert not whole.status._facts["a"].full
+    assert await whole.tell(2) == [("a", 2)], "when there is room again"
+
+
+async def test_a_step_that_was_under_way_when_its_subscription_was_deleted_leaves_nothing(store: SqliteStore):
+    whole = Whole(store, Settings())
+    await whole.activate(subscription(uid="gone"))
+    await whole.activate(subscription(uid="kept"))
+    step = WatchCommit(SCOPE.key, await whole.flow.sink([change()]))
+    await whole.flow.forget("gone")
+    await store.commit(step)  # as a commit does that had to wait for the store
+    assert (await store.counts()).keys() == {"gone", "kept"}
+    await whole.flow.drop_leftovers()
+    assert await store.counts() == {"kept": Counts(pending=1)}
+
+
+async def test_a_sweep_drops_what_unknown_subscriptions_left(store: SqliteStore):
+    await leave(store, "unknown")
+    whole = Whole(store, Settings())
+    await whole.flow.begin()
+    await whole.flow.sweep(frozenset())
+    assert await store.counts() == {}
+
+
+async def test_a_sweep_drops_nothing_that_may_exist_in_a_namespace_served_before(store: SqliteStore):
+    await Whole(store, Settings(namespaces=("shop", "other"))).flow.begin()
+    await leave(store, "of other")
+    narrowed = Whole(store, Settings(namespaces=("shop",)))
+    await narrowed.flow.begin()
+    await narrowed.flow.sweep(frozenset())
+    assert await store.counts() == {"of other": Counts(pending=1)}
+
+
+async def leave(store: SqliteStore, uid: str) -> None:
+    whole = Whole(store, Settings())
+    await whole.activate(subscription(uid=uid))
+    await store.commit(WatchCommit(SCOPE.key, await whole.flow.sink([change()])))

@@ -1,0 +1,152 @@
+"""What the probes and the scrape say while something around the operator fails; the operator is not started."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+import hookline.app
+from hookline.app import LAST_STATUS_SECONDS, App
+from hookline.controller.lease import Lease
+from hookline.deliver.worker import FLUSH_SECONDS
+from hookline.errors import Forbidden, StoreError
+from hookline.observe.server import STOP_SECONDS
+from hookline.settings import Settings
+
+IDLE = 10.0
+LISTENER_SECONDS = 10.0
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[App]:
+    app = App(Settings(data_dir=tmp_path, watch_idle_seconds=IDLE))
+    yield app
+    if app._wired:
+        await app.client.close()
+
+
+class LeaseServer:
+    """Answers as the API server does: with the Lease of another, or with a refusal."""
+
+    def __init__(self, holder: str = "") -> None:
+        self.holder = holder
+
+    async def request(self, method: str, *_: Any, **__: Any) -> Any:
+        if not self.holder:
+            raise Forbidden(403, "leases.coordination.k8s.io is forbidden")
+        return {"metadata": {"uid": "u"}, "spec": {"holderIdentity": self.holder, "renewTime": "t"}}
+
+
+async def stand_by(app: App, server: LeaseServer) -> None:
+    app.lease = Lease(server, "hookline", "hookline", "me")
+    app._standby = True
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await app.lease.acquire()
+    looking = asyncio.create_task(app.lease.acquire())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    looking.cancel()
+
+
+async def test_a_standby_that_sees_the_leader_is_ready(app: App):
+    await stand_by(app, LeaseServer("leader"))
+    assert app._unready() == ""
+
+
+async def test_a_standby_that_may_not_read_the_lease_is_not_ready_and_says_why(app: App):
+    await stand_by(app, LeaseServer())
+    assert app._unready() == "the Lease can't be read or written: 403: leases.coordination.k8s.io is forbidden"
+
+
+def test_a_standby_is_not_ready_before_it_looked_at_the_lease(app: App):
+    app.lease, app._standby = Lease(LeaseServer("leader"), "hookline", "hookline", "me"), True
+    assert app._unready() == "the Lease was not read yet"
+
+
+class Store:
+    """An outbox whose every call fails with ``error``, or never ends."""
+
+    def __init__(self, error: StoreError | None = None) -> None:
+        self.error = error
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*_: Any) -> None:
+            if self.error is not None:
+                raise self.error
+            await asyncio.Event().wait()
+
+        return call
+
+
+def wire(app: App, monkeypatch: pytest.MonkeyPatch, staleness: float, store: Store) -> None:
+    """Make all parts of the operator, with a watch that was last heard of so long ago."""
+    app.store = app.health.watched(cast(Any, store))
+    app.kube = cast(Any, SimpleNamespace(access=None))
+    app._wire({})
+    monkeypatch.setattr(app, "_staleness", lambda: staleness)
+
+
+async def test_a_watch_that_is_not_heard_of_for_too_long_makes_the_process_unhealthy(
+    app: App, monkeypatch: pytest.MonkeyPatch
+):
+    wire(app, monkeypatch, 3 * IDLE - 1, Store())
+    assert app._unhealthy() == ""
+    monkeypatch.setattr(app, "_staleness", lambda: 3 * IDLE + 1)
+    await app._look_at_store()
+    assert "a watch has not been heard of" in app._unhealthy()
+
+
+async def test_a_watch_that_stands_still_because_the_outbox_fails_does_not(app: App, monkeypatch: pytest.MonkeyPatch):
+    wire(app, monkeypatch, 3 * IDLE + 1, Store(StoreError("the volume is full")))
+    with pytest.raises(StoreError):
+        await app.store.counts()
+    await app._look_at_store()
+    assert app._unhealthy() == ""
+
+
+async def test_a_scrape_is_answered_with_the_last_numbers_while_the_disk_hangs(
+    app: App, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hookline.app, "SCRAPE_SECONDS", 0.0)
+    wire(app, monkeypatch, 7.0, Store())
+    app.metrics.outbox({}, 4096, None)
+    app.listener.restarts = 3
+    async with asyncio.timeout(30):
+        for _ in range(2):
+            await app._refresh_metrics()
+    text = app.metrics.render().decode()
+    assert "hookline_outbox_bytes 4096.0" in text
+    assert "hookline_watch_staleness_seconds 7.0" in text
+    assert "hookline_controller_restarts_total 3.0" in text
+
+
+async def test_the_controllers_thread_ends_beside_the_attempts_in_flight_not_before_them(
+    app: App, monkeypatch: pytest.MonkeyPatch
+):
+    wire(app, monkeypatch, 0.0, Store())
+    told = asyncio.Event()
+
+    async def slow_listener() -> None:
+        await told.wait()
+
+    async def stop(grace: float) -> None:
+        told.set()
+
+    app.listener.stop = slow_listener  # type: ignore[method-assign]
+    app.dispatcher.stop = stop  # type: ignore[method-assign]
+    app._may_write = lambda: False  # type: ignore[method-assign]
+    async with asyncio.timeout(30):
+        await app._stop_working()
+
+
+def test_a_stop_takes_less_than_25_seconds_with_the_default_settings():
+    settings = Settings()
+    sending = settings.shutdown_grace_seconds + FLUSH_SECONDS
+    release = settings.lease_renew_deadline_seconds / 3
+    assert max(sending, LISTENER_SECONDS) + LAST_STATUS_SECONDS + release + STOP_SECONDS < 25.0
