@@ -57,7 +57,8 @@ from hookline.watch.teller import Hooks
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-RESYNC_SECONDS = 60.0
+OWN_API = f"{reasons.GROUP}/{reasons.VERSION}"
+RESYNC_SECONDS = 30.0
 COUNT_SECONDS = 2.0
 PRUNE_SECONDS = 30.0
 PRUNE_LIMIT = 5000
@@ -137,7 +138,7 @@ class App:
         for seconds, work in (
             (COUNT_SECONDS, self._count),
             (PRUNE_SECONDS, self._prune),
-            (RESYNC_SECONDS, self.reconciler.resync),
+            (RESYNC_SECONDS, self._resync),
             (RESYNC_SECONDS, self.flow.drop_leftovers),
             (settings.secret_poll_seconds, self.reconciler.secrets.poll),
             (settings.resolve_retry_seconds, self._look_again),
@@ -158,7 +159,7 @@ class App:
         self.client = Client(policy, tls_context(bundle))
         pace = Pace(idle=settings.watch_idle_seconds, audit=settings.audit_seconds)
         self.namespaces = NamespaceIndex(kube, clock=time.time, random=random.random, pace=pace)
-        discovery = Discovery(kube, clock=time.monotonic)
+        self.discovery = discovery = Discovery(kube, clock=time.monotonic)
         on_error = self.metrics.status_patch_failed
         self.status = StatusWriter(kube, settings.status_interval_seconds, time.time, on_error)
         self.flow = flow = Flow(settings, self.store, sequences, self.namespaces, discovery, self.status, self.metrics)
@@ -241,6 +242,9 @@ class App:
         while not self.stopped.is_set():
             try:
                 if not listed:
+                    # A CRD is served a moment before discovery names it, and kopf asks discovery only once.
+                    self.discovery.invalidate(OWN_API)
+                    await self.discovery.resource(OWN_API, reasons.KIND)
                     await self.reconciler.resync()
                     listed = True
                 await self.reconciler.drain()
@@ -250,6 +254,10 @@ class App:
                 log.warning("the subscriptions can't be read yet: %s", error)
             await asyncio.sleep(START_RETRY_SECONDS)
             self.reconciler.enqueue_unresolved()
+
+    async def _resync(self) -> None:
+        if await self.reconciler.resync():
+            self.listener.restart()
 
     async def _stop(self) -> None:
         """Stop working, close the outbox, and only then let another process lead."""

@@ -37,6 +37,7 @@ class Listener:
         self._namespaces = list(namespaces)
         self._on_object = dict(on_object)
         self._stop = threading.Event()
+        self._turn = threading.Event()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heard = math.inf
@@ -51,8 +52,14 @@ class Listener:
     async def stop(self) -> None:
         """End kopf and wait for its thread."""
         self._stop.set()
+        self._turn.set()
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, 10)
+
+    def restart(self) -> None:
+        """Begin anew with a list, for a list of somebody else told what no event had."""
+        log.warning("an event was missed; kopf is started again")
+        self._turn.set()
 
     @property
     def alive(self) -> bool:
@@ -67,6 +74,9 @@ class Listener:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._heard = time.monotonic()
+            self._turn.clear()
+            if self._stop.is_set():
+                return
             try:
                 asyncio.run(self._operate())
             except Exception as error:  # noqa: BLE001 (whatever ends kopf must not end the operator)
@@ -94,7 +104,7 @@ class Listener:
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             standalone=True,
-            stop_flag=self._stop,
+            stop_flag=self._turn,
         )
 
     def _registry(self) -> kopf.OperatorRegistry:

@@ -114,19 +114,23 @@ class Reconciler:
         for uid in list(self._unresolved):
             self.enqueue(uid)
 
-    async def resync(self) -> None:
+    async def resync(self) -> bool:
         """List our kind: take in what events missed, drop what is left of those that vanished. Raises ApiError.
 
-        Events that come meanwhile may be newer than the list: it speaks only of what was known when it began.
+        Events that come meanwhile may be newer than the list: it speaks only of what was known when it began. Returns
+        whether there was anything that events should have told.
         """
         known, gone = set(self._objects), set(self._gone)
         listed = [obj async for obj in list_objects(self._api, reasons.PLURAL, self._namespaces)]
         self._existing = frozenset(obj["metadata"]["uid"] for obj in listed)
-        for uid in known & self._objects.keys() - self._existing:
+        vanished = known & self._objects.keys() - self._existing
+        for uid in vanished:
             self._lost(uid)
+        waiting = len(self._waiting)
         for obj in listed:
             self.observe(None, obj)
         self._gone -= gone
+        return bool(vanished) or len(self._waiting) > waiting
 
     async def sweep(self) -> None:
         """Drop what subscriptions left in the store that were deleted before this process began. Raises StoreError."""

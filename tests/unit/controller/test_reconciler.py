@@ -128,3 +128,15 @@ async def test_a_subscription_waits_for_the_end_of_its_predecessors_secret(api, 
     await reconciler.drain()
     assert applier.targets["u1"] is not None
     assert applier.findings[-1].public_keys
+
+
+async def test_a_list_says_whether_it_told_what_no_event_had(api, reconciler):
+    api.listed = [webhook()]
+    assert await reconciler.resync(), "one that no event told"
+    await reconciler.drain()
+    assert not await reconciler.resync(), "the same again"
+    api.listed = [webhook(version="99", generation=2)]
+    assert await reconciler.resync(), "a change that no event told"
+    await reconciler.drain()
+    api.listed = []
+    assert await reconciler.resync(), "a deletion that no event told"
