@@ -58,7 +58,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OWN_API = f"{reasons.GROUP}/{reasons.VERSION}"
-RESYNC_SECONDS = 30.0
+RESYNC_SECONDS = 15.0
 COUNT_SECONDS = 2.0
 PRUNE_SECONDS = 30.0
 PRUNE_LIMIT = 5000
@@ -243,8 +243,7 @@ class App:
             try:
                 if not listed:
                     # A CRD is served a moment before discovery names it, and kopf asks discovery only once.
-                    self.discovery.invalidate(OWN_API)
-                    await self.discovery.resource(OWN_API, reasons.KIND)
+                    await self.discovery.announced(OWN_API, reasons.KIND)
                     await self.reconciler.resync()
                     listed = True
                 await self.reconciler.drain()

@@ -40,6 +40,17 @@ class Discovery:
             raise NotServed(404, f"{kind} of {api_version} can't be listed and watched")
         raise NotServed(404, f"the API server does not serve a kind {kind} in {api_version}")
 
+    async def announced(self, api_version: str, kind: str) -> None:
+        """Ask anew whether both the list of groups and the group itself name a kind, as they do soon after its CRD.
+
+        Raises NotServed while one of them does not, ApiError when the API server can't be asked.
+        """
+        groups = (await self._client.request("GET", "/apis"))["groups"]
+        if api_version not in {version["groupVersion"] for group in groups for version in group["versions"]}:
+            raise NotServed(404, f"the API server does not name {api_version} yet")
+        self.invalidate(api_version)
+        await self.resource(api_version, kind)
+
     def invalidate(self, api_version: str | None = None) -> None:
         """Forget what is remembered of one group version, or all."""
         if api_version is None:
