@@ -219,15 +219,11 @@ class Flow:
             bindings = Bindings(change)
             matched = self._router.match(change, bindings)
             self._metrics.matched(len(matched))
+            begun = await _let_others_run(begun)
             for uid in matched:
                 if (message := self._render(uid, change, bindings)) is not None:
                     messages.append(message)
-                if time.monotonic() > begun + TURN_SECONDS:
-                    await asyncio.sleep(0)
-                    begun = time.monotonic()
-            if time.monotonic() > begun + TURN_SECONDS:
-                await asyncio.sleep(0)
-                begun = time.monotonic()
+                begun = await _let_others_run(begun)
         return messages
 
     def _render(self, uid: str, change: Change, bindings: Bindings) -> Message | None:
@@ -340,6 +336,14 @@ class Flow:
                 await self._namespaces.synced.wait()
         except TimeoutError:
             raise ApiError(0, "the namespaces can't be listed, so none can be selected by label") from None
+
+
+async def _let_others_run(begun: float) -> float:
+    """End a turn of the event loop that began then, when it was long enough. Returns when the present one began."""
+    if time.monotonic() <= begun + TURN_SECONDS:
+        return begun
+    await asyncio.sleep(0)
+    return time.monotonic()
 
 
 def scopes_of(subscription: Subscription, source: Source, resource: Resource) -> list[Scope]:

@@ -77,6 +77,7 @@ class Reconciler:
         self._existing: frozenset[str] = frozenset()
         self._gone: set[str] = set()  # until a list that began later: a late event must not bring one back
         self._users: dict[Name, set[str]] = {}  # Secret -> subscriptions that refer to it
+        self._used: dict[str, frozenset[Name]] = {}  # the same the other way round
         self._unresolved: set[str] = set()
         self._reported: set[str] = set()
         self.failed: set[str] = set()
@@ -181,7 +182,7 @@ class Reconciler:
     async def _reconcile(self, uid: str) -> None:
         obj = self._objects.get(uid)
         if obj is None:
-            self._release_secrets(uid)
+            self._use_secrets(uid, frozenset())
             await self._applier.forget(uid)
             self._reported.discard(uid)
             self._unresolved.discard(uid)
@@ -208,7 +209,7 @@ class Reconciler:
         resources = [await self._served(source) for source in subscription.sources]
         # Before the Secrets: what can't be sent yet is recorded all the same.
         await self._applier.activate(subscription, resources)
-        self._use_secrets(subscription)
+        self._use_secrets(subscription.uid, frozenset(_secret_names(subscription)))
         await self._applier.requested(subscription)
         prepared = await prepare(subscription, self.secrets, self._check_url)
         self._applier.send_to(subscription.uid, prepared.target)
@@ -240,15 +241,16 @@ class Reconciler:
         self._gone.add(uid)
         self.enqueue(uid)
 
-    def _use_secrets(self, subscription: Subscription) -> None:
-        self._release_secrets(subscription.uid)
-        for name in _secret_names(subscription):
-            self._users.setdefault((subscription.namespace, name), set()).add(subscription.uid)
-
-    def _release_secrets(self, uid: str) -> None:
-        for users in self._users.values():
-            users.discard(uid)
-        unused = [name for name, users in self._users.items() if not users]
+    def _use_secrets(self, uid: str, names: frozenset[Name]) -> None:
+        """These are the Secrets that a subscription refers to from now on; those that nobody does are forgotten."""
+        before = self._used.pop(uid, frozenset())
+        if names:
+            self._used[uid] = names
+        for name in names:
+            self._users.setdefault(name, set()).add(uid)
+        for name in before - names:
+            self._users[name].discard(uid)
+        unused = [name for name in before - names if not self._users[name]]
         for name in unused:
             del self._users[name]
         self.secrets.forget(unused)
@@ -283,7 +285,7 @@ def _compile(subscription: Subscription) -> None:
         expressions.compile_value(subscription.payload.transform, "spec.payload.transform")
 
 
-def _secret_names(subscription: Subscription) -> Iterable[str]:
-    yield subscription.signing_secret or signing_secret_name(subscription.name)
+def _secret_names(subscription: Subscription) -> Iterable[Name]:
+    yield subscription.namespace, subscription.signing_secret or signing_secret_name(subscription.name)
     refs = [header.ref for header in subscription.headers] + [subscription.url_ref]
-    yield from (ref.name for ref in refs if ref is not None)
+    yield from ((subscription.namespace, ref.name) for ref in refs if ref is not None)

@@ -29,7 +29,7 @@ _WAITED = (pg.LockNotAvailable, pg.DeadlockDetected, pg.SerializationFailure)
 _LOCK_SCHEMA = "SELECT pg_advisory_xact_lock(7236838461)"
 
 
-class PostgresOnce:
+class PostgresOnce(sql.Ending):
     """``source``: a connection string (a connection per call), or ``pool.connection`` of a ``psycopg_pool``.
 
     ``keep`` and ``wait`` in seconds; ``clock`` gives Unix time: leases compare the clocks of the machines that share
@@ -45,10 +45,9 @@ class PostgresOnce:
         wait: float = WAIT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(keep, clock)
         self._connect: Connect = source if callable(source) else lambda: _connection(source)
-        self._keep = keep
         self._wait_ms = max(1, int(wait * 1000))
-        self._clock = clock
         self._ready = False
         self._making = threading.Lock()
 
@@ -66,18 +65,6 @@ class PostgresOnce:
         with self._transaction() as connection:
             self._claim(connection, claim, done=0, until=self._clock() + lease)
         return claim
-
-    def finish(self, claim: Claim) -> bool:
-        """See ``OnceStore.finish``."""
-        return self._write(sql.FINISH, (self._clock() + self._keep, claim.scope, claim.id, claim.token)) == 1
-
-    def release(self, claim: Claim) -> None:
-        """See ``OnceStore.release``."""
-        self._write(sql.RELEASE, (claim.scope, claim.id, claim.token))
-
-    def purge(self) -> int:
-        """See ``OnceStore.purge``."""
-        return self._write(sql.PURGE, (self._clock(),))
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

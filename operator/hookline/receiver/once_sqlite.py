@@ -19,7 +19,7 @@ from hookline.receiver.once import KEEP_SECONDS, LEASE_SECONDS, WAIT_SECONDS, Cl
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-class SqliteOnce:
+class SqliteOnce(sql.Ending):
     """``path`` of the file (made when absent); ``keep`` and ``wait`` in seconds; ``clock`` gives Unix time.
 
     The transaction that ``once`` gives is a ``sqlite3.Connection``. SQLite has one writer at a time, so requests with
@@ -34,10 +34,9 @@ class SqliteOnce:
         wait: float = WAIT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        super().__init__(keep, clock)
         self._path = Path(path)
-        self._keep = keep
         self._wait = wait
-        self._clock = clock
 
     @contextmanager
     def once(self, message_id: str, scope: str = "") -> Iterator[sqlite3.Connection]:
@@ -64,18 +63,6 @@ class SqliteOnce:
                 _roll_back(connection)
                 raise
         return claim
-
-    def finish(self, claim: Claim) -> bool:
-        """See ``OnceStore.finish``."""
-        return self._write(sql.FINISH, (self._clock() + self._keep, claim.scope, claim.id, claim.token)) == 1
-
-    def release(self, claim: Claim) -> None:
-        """See ``OnceStore.release``."""
-        self._write(sql.RELEASE, (claim.scope, claim.id, claim.token))
-
-    def purge(self) -> int:
-        """See ``OnceStore.purge``."""
-        return self._write(sql.PURGE, (self._clock(),))
 
     def _open(self) -> sqlite3.Connection:
         with _sentences():

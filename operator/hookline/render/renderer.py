@@ -57,20 +57,10 @@ class Renderer:
         change = self._trim(change)
         kind = self._payload.type or _default_type(change)
         data = self._data(change, bindings)
-        ident = webhook_id(self._subscription, change)
-        body, headers = self._envelope(self._attributes(change, ident, kind, sequence), data)
-        if len(body) > self._limit:
-            raise RenderError("too_large", f"the body has {len(body)} bytes, the limit is {self._limit}")
-        return Message(
-            id=ident,
-            subscription=self._subscription,
-            sequence=sequence,
-            object_uid=change.uid,
-            event_type=kind,
-            headers=headers,
-            body=body,
-            observed=change.observed,
-        )
+        message = self._message(self._attributes(change, kind, sequence), data, change.uid, change.observed, sequence)
+        if len(message.body) > self._limit:
+            raise RenderError("too_large", f"the body has {len(message.body)} bytes, the limit is {self._limit}")
+        return message
 
     def ping(self, requested_at: str, observed: float, sequence: int) -> Message:
         """A message about the subscription itself, in its format, by which somebody sees that messages arrive.
@@ -90,13 +80,19 @@ class Renderer:
             "sequence": str(sequence),
         }
         about = {"apiVersion": api_version, "kind": reasons.KIND, "metadata": metadata}
-        body, headers = self._envelope(attributes, {"operation": "Ping", "object": about, "requestedAt": requested_at})
+        data = {"operation": "Ping", "object": about, "requestedAt": requested_at}
+        return self._message(attributes, data, self._subscription, observed, sequence)
+
+    def _message(
+        self, attributes: Mapping[str, str], data: Any, object_uid: str, observed: float, sequence: int
+    ) -> Message:
+        body, headers = self._envelope(attributes, data)
         return Message(
             id=attributes["id"],
             subscription=self._subscription,
             sequence=sequence,
-            object_uid=self._subscription,
-            event_type=PING_TYPE,
+            object_uid=object_uid,
+            event_type=attributes["type"],
             headers=headers,
             body=body,
             observed=observed,
@@ -130,11 +126,11 @@ class Renderer:
             case Format.RAW:
                 return _encode(data), (("content-type", JSON),)
 
-    def _attributes(self, change: Change, ident: str, kind: str, sequence: int) -> dict[str, str]:
+    def _attributes(self, change: Change, kind: str, sequence: int) -> dict[str, str]:
         metadata = change.object["metadata"]
         return {
             "specversion": "1.0",
-            "id": ident,
+            "id": webhook_id(self._subscription, change),
             "source": self._prefix + change.scope.resource.path(metadata.get("namespace", "")),
             "type": kind,
             "subject": metadata["name"],
