@@ -12,7 +12,7 @@ from hookline.api.replay import parse_replay
 from hookline.status.replay import replay_status
 from hookline.stored import ReplayCounts, ReplayFinding
 from support.replay_cases import ACCEPTED, NO_CHANGE, NOON, REFUSED, SMALLEST
-from support.schema import Spec, causes, definition, merged, rules, schema_of
+from support.schema import Spec, assert_refused, causes, definition, merged, rules, schema_of
 
 Send = Callable[[Spec], Any]
 STATUS = schema_of("webhookreplays")["properties"]["status"]
@@ -38,11 +38,7 @@ def send(control_plane: ControlPlane, crds: object, path: str) -> Send:
 def test_a_replay_that_can_not_work_is_refused_with_what_to_write_instead(
     send: Send, patch: Spec, field: str, words: str
 ) -> None:
-    with pytest.raises(ControlPlaneError) as refusal:
-        send(merged(SMALLEST, patch))
-    [(at, message)] = causes(refusal.value)
-    assert at == field
-    assert message == words or message.endswith(f": {words}")
+    assert_refused(lambda: send(merged(SMALLEST, patch)), field, words)
 
 
 @pytest.mark.parametrize("patch", ACCEPTED.values(), ids=ACCEPTED.keys())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from controlplane import ControlPlane
 from hookline.errors import ApiError, NotServed, StoreError
 from hookline.kube import KubeClient
 from hookline.model import Operation, Resource, Scope, Seen, WatchCommit
@@ -25,28 +24,8 @@ CREATED, UPDATED, DELETED = Operation.CREATED, Operation.UPDATED, Operation.DELE
 
 
 @pytest.fixture
-async def client(control_plane: ControlPlane) -> AsyncIterator[KubeClient]:
-    client = await KubeClient.connect(str(control_plane.kubeconfig))
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "outbox.db")
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
-
-
-@pytest.fixture
-def maps(client: KubeClient, namespace: str) -> Objects:
-    return Objects(client, namespace)
 
 
 async def test_each_change_is_told_once_with_the_state_before_it(

@@ -20,13 +20,6 @@ from hookline.kube import Access, KubeClient, load_access
 from support.watching import Objects, Proxy, install
 
 
-@pytest.fixture
-async def client(control_plane: ControlPlane) -> AsyncIterator[KubeClient]:
-    client = await KubeClient.connect(str(control_plane.kubeconfig))
-    yield client
-    await client.close()
-
-
 async def ask(access: Access) -> Any:
     """One small request with these credentials."""
     client = KubeClient(access)

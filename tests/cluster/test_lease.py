@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from controlplane import ControlPlane
 from hookline.controller.lease import Lease
 from hookline.errors import ApiError, LeadershipLost
 from hookline.kube import KubeClient
@@ -22,13 +21,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture
-async def client(control_plane: ControlPlane) -> AsyncIterator[KubeClient]:
-    client = await KubeClient.connect(str(control_plane.kubeconfig))
-    yield client
-    await client.close()
 
 
 @pytest.fixture

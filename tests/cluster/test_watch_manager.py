@@ -9,12 +9,10 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from controlplane import ControlPlane
 from hookline.errors import NotServed
 from hookline.kube import KubeClient
 from hookline.model import Operation, Scope
@@ -26,26 +24,6 @@ from hookline.watch.namespaces import NamespaceIndex
 from support.watching import CONFIG_MAPS, QUICK, Objects, Proxy, Recorder, install
 
 CREATED, UPDATED = Operation.CREATED, Operation.UPDATED
-
-
-@pytest.fixture
-async def client(control_plane: ControlPlane) -> AsyncIterator[KubeClient]:
-    client = await KubeClient.connect(str(control_plane.kubeconfig))
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "outbox.db")
-    await store.open()
-    yield store
-    await store.close()
-
-
-@pytest.fixture
-def maps(client: KubeClient, namespace: str) -> Objects:
-    return Objects(client, namespace)
 
 
 class Life:

@@ -69,16 +69,20 @@ async def fragile_client(fragile: ControlPlane) -> AsyncIterator[KubeClient]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "outbox.db")
-    await store.open()
-    yield store
-    await store.close()
+    async with opened(tmp_path / "outbox.db") as store:
+        yield store
 
 
 @pytest.fixture
 async def bare_store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     """The control's."""
-    store = SqliteStore(tmp_path / "control.db")
+    async with opened(tmp_path / "control.db") as store:
+        yield store
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path)
     await store.open()
     yield store
     await store.close()

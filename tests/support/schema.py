@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from controlplane import ControlPlaneError
@@ -45,6 +46,15 @@ def causes(error: ControlPlaneError) -> list[tuple[str, str]]:
     assert found, error
     complaints = [(cause["field"], cause["message"]) for cause in json.loads(answer)["details"]["causes"]]
     return [complaint for complaint in complaints if "some validation rules were not checked" not in complaint[1]]
+
+
+def assert_refused(send: Callable[[], Any], field: str, words: str) -> None:
+    """The API server answers 422 with this one complaint about this field, in these words."""
+    with pytest.raises(ControlPlaneError) as refusal:
+        send()
+    [(at, message)] = causes(refusal.value)
+    assert at == field
+    assert message == words or message.endswith(f": {words}")
 
 
 def walk(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
