@@ -12,47 +12,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
-import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from functools import partial
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from hookline import reasons
-from hookline.api.parse import parse
-from hookline.api.replay import parse_replay
 from hookline.controller.lease import Lease
-from hookline.controller.listener import Listener
-from hookline.controller.reconciler import Reconciler
-from hookline.controller.replays import Replays
-from hookline.deliver.client import Client
-from hookline.deliver.dial import tls_context
-from hookline.deliver.guard import AddressPolicy
-from hookline.deliver.verdict import judge
-from hookline.deliver.worker import Dispatcher
-from hookline.errors import Fenced, HooklineError, LeadershipLost, StoreError
-from hookline.flow import Flow
+from hookline.errors import Fenced, HooklineError, LeadershipLost
 from hookline.kube import KubeClient
 from hookline.lead import lease_of, patiently, take_over
 from hookline.observe.metrics import Metrics
-from hookline.observe.pulse import Pulse
 from hookline.observe.server import Server
 from hookline.outbox.health import OPERATIONS, StoreHealth
-from hookline.outbox.schedule import next_attempt
 from hookline.outbox.sqlite import SqliteStore
 from hookline.outbox.store import Store
+from hookline.rooms import Rooms
 from hookline.settings import Settings
-from hookline.status.replay import ReplayStatus
-from hookline.status.writer import StatusWriter
 from hookline.stored import Retention
-from hookline.watch.discovery import Discovery
-from hookline.watch.manager import WatchManager
-from hookline.watch.namespaces import NamespaceIndex
-from hookline.watch.pace import Pace
-from hookline.watch.teller import Hooks
+from hookline.vitals import Vitals
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -65,11 +43,7 @@ PRUNE_LIMIT = 5000
 START_RETRY_SECONDS = 2.0
 FIRST_LOOK_SECONDS = 60.0
 LAST_STATUS_SECONDS = 2.0
-SCRAPE_SECONDS = 1.0
 STORE_LOOK_SECONDS = 0.5
-STALE_WATCHES = 3
-STUCK_SECONDS = {"the event loop": 30.0, "the dispatcher": 120.0, "the controller's thread": 120.0}
-"""After so long without a sign of life something is stuck, and only a new process helps."""
 
 
 class App:
@@ -80,24 +54,19 @@ class App:
         self.metrics = Metrics(OPERATIONS)
         self.stopped = asyncio.Event()
         self.port = 0
-        self.pulse = Pulse()
         self.lease: Lease | None = None
         self.health = StoreHealth(time.monotonic, self.metrics.store_failed, self._fail, self._may_write)
-        self._standby = False
-        self._wired = False
+        self.vitals = Vitals(self.metrics, self.health, settings.watch_idle_seconds)
         self._started = False
         self._tasks: list[asyncio.Task[None]] = []
         self._renewal: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
-        self._patches_seen = 0
-        self._restarts_seen = 0
-        self._store_failed = -math.inf
         self.server = Server(
             settings.listen_host,
             settings.listen_port,
             render=self.metrics.render,
-            refresh=self._refresh_metrics,
-            healthy=self._unhealthy,
+            refresh=lambda: self.vitals.refresh_metrics(self.store),
+            healthy=self.vitals.unhealthy,
             ready=self._unready,
         )
 
@@ -121,78 +90,33 @@ class App:
         self.kube = await KubeClient.connect(settings.kubeconfig or None)
         self.port = await self.server.start()
         log.info("serving /metrics, /healthz and /readyz", extra={"port": self.port})
-        self._spawn(self.pulse.run())
+        self._spawn(self.vitals.pulse.run())
         await self._take_the_lead()
-        self._wire(await _patiently(self.store.sequences))
-        await _patiently(self.flow.begin)
+        sequences = await _patiently(self.store.sequences)
+        self.rooms = rooms = Rooms(settings, self.kube, self.store, self.metrics, sequences)
+        self.vitals.rooms = rooms
+        await _patiently(rooms.flow.begin)
         await _patiently(self._count)
         self._spawn(self._every(STORE_LOOK_SECONDS, self._look_at_store))
-        self._spawn(self.dispatcher.run())
+        self._spawn(rooms.dispatcher.run())
         await self._first_look()
-        self._spawn(self.reconciler.run())
-        await _patiently(self.watches.start)
-        self._spawn(_patiently(self.reconciler.sweep))
-        self.listener.start()
-        self._spawn(self.replays.run())
-        self._spawn(self.status.run())
+        self._spawn(rooms.reconciler.run())
+        await _patiently(rooms.watches.start)
+        self._spawn(_patiently(rooms.reconciler.sweep))
+        rooms.listener.start()
+        self._spawn(rooms.replays.run())
+        self._spawn(rooms.status.run())
         for seconds, work in (
             (COUNT_SECONDS, self._count),
             (PRUNE_SECONDS, self._prune),
             (RESYNC_SECONDS, self._resync),
-            (RESYNC_SECONDS, self.flow.drop_leftovers),
-            (settings.secret_poll_seconds, self.reconciler.secrets.poll),
+            (RESYNC_SECONDS, rooms.flow.drop_leftovers),
+            (settings.secret_poll_seconds, rooms.reconciler.secrets.poll),
             (settings.resolve_retry_seconds, self._look_again),
         ):
             self._spawn(self._every(seconds, work))
         self._started = True
-        log.info("started", extra={"subscriptions": len(self.flow)})
-
-    def _wire(self, sequences: Mapping[str, int]) -> None:
-        settings, kube = self.settings, self.kube
-        policy = AddressPolicy.parse(
-            allowed_cidrs=settings.allow_cidrs,
-            refused_cidrs=settings.refuse_cidrs,
-            allowed_hosts=settings.allow_hosts,
-            http_hosts=settings.allow_http_hosts,
-        )
-        bundle = Path(settings.ca_bundle).read_text() if settings.ca_bundle else None
-        self.client = Client(policy, tls_context(bundle))
-        pace = Pace(idle=settings.watch_idle_seconds, audit=settings.audit_seconds)
-        self.namespaces = NamespaceIndex(kube, clock=time.time, random=random.random, pace=pace)
-        self.discovery = discovery = Discovery(kube, clock=time.monotonic)
-        on_error = self.metrics.status_patch_failed
-        self.status = StatusWriter(kube, settings.status_interval_seconds, time.time, on_error)
-        self.flow = flow = Flow(settings, self.store, sequences, self.namespaces, discovery, self.status, self.metrics)
-        judged = partial(judge, rand=random.random, next_attempt=next_attempt)
-        self.dispatcher = Dispatcher(
-            self.store, self.client, judged, flow.attempted, time.time, on_breaker=self.status.breaker
-        )
-        self.watches = WatchManager(
-            kube,
-            self.store,
-            Hooks(flow.sink, flow.committed, flow.watch_problem, flow.change_dropped, flow.change_repaired),
-            clock=time.time,
-            random=random.random,
-            on_attached=flow.attached,
-            on_gap=flow.missed,
-            pace=pace,
-        )
-        flow.join(self.watches, self.dispatcher)
-        self.reconciler = Reconciler(
-            kube, flow, parse, discovery.resource, lambda url: policy.check_url(url).origin, settings.namespaces
-        )
-        self.replays = Replays(
-            kube,
-            self.store,
-            parse_replay,
-            self.reconciler.uid_of,
-            lambda uid: self.dispatcher.notify([uid]),
-            ReplayStatus(self.status, time.time).show,
-            settings.namespaces,
-        )
-        observers = {reasons.PLURAL: self.reconciler.observe, reasons.REPLAY_PLURAL: self.replays.observe}
-        self.listener = Listener(kube.access, settings.namespaces, observers)
-        self._wired = True
+        log.info("started", extra={"subscriptions": len(rooms.flow)})
 
     # Who leads.
 
@@ -202,9 +126,9 @@ class App:
         if self.lease is None:
             await _patiently(self.store.open)
             return
-        self._standby = True
+        self.vitals.standby = True
         epoch = await self.lease.acquire()
-        self._standby = False
+        self.vitals.standby = False
         self._watch_over(self.lease.keep(), self._renewal)
         await take_over(self.store, self.lease, epoch, self.settings.lease_retry_seconds)
 
@@ -243,25 +167,25 @@ class App:
             try:
                 if not listed:
                     # A CRD is served a moment before discovery names it, and kopf asks discovery only once.
-                    await self.discovery.announced(OWN_API, reasons.KIND)
-                    await self.reconciler.resync()
+                    await self.rooms.discovery.announced(OWN_API, reasons.KIND)
+                    await self.rooms.reconciler.resync()
                     listed = True
-                await self.reconciler.drain()
-                if not self.reconciler.failed or time.monotonic() > until:
+                await self.rooms.reconciler.drain()
+                if not self.rooms.reconciler.failed or time.monotonic() > until:
                     return
             except HooklineError as error:
                 log.warning("the subscriptions can't be read yet: %s", error)
             await asyncio.sleep(START_RETRY_SECONDS)
-            self.reconciler.enqueue_unresolved()
+            self.rooms.reconciler.enqueue_unresolved()
 
     async def _resync(self) -> None:
-        if await self.reconciler.resync():
-            self.listener.restart()
+        if await self.rooms.reconciler.resync():
+            self.rooms.listener.restart()
 
     async def _stop(self) -> None:
         """Stop working, close the outbox, and only then let another process lead."""
-        log.info("stopping", extra={"in_flight": self.dispatcher.in_flight if self._started else 0})
-        if self._wired:
+        log.info("stopping", extra={"in_flight": self.rooms.dispatcher.in_flight if self._started else 0})
+        if self.vitals.rooms is not None:
             await self._stop_working()
         await _end(self._tasks)
         if hasattr(self, "kube"):
@@ -276,12 +200,12 @@ class App:
     async def _stop_working(self) -> None:
         """Stop reading, then sending, then telling; bounded by the grace period, which a failure does not get."""
         if self._failure is not None:
-            await self.dispatcher.stop(0.0)
-        listener = asyncio.create_task(self.listener.stop())  # beside the rest: kopf may take its time
-        await self.watches.close()
-        await self.namespaces.close()
+            await self.rooms.dispatcher.stop(0.0)
+        listener = asyncio.create_task(self.rooms.listener.stop())  # beside the rest: kopf may take its time
+        await self.rooms.watches.close()
+        await self.rooms.namespaces.close()
         if self._failure is None:
-            await self.dispatcher.stop(self.settings.shutdown_grace_seconds)
+            await self.rooms.dispatcher.stop(self.settings.shutdown_grace_seconds)
         await listener
         await _end(self._tasks)
         if self._may_write():
@@ -290,8 +214,8 @@ class App:
                     await self._look_at_store()
                     if self._failure is None:
                         await self._count()
-                    await self.status.flush()
-        await self.client.close()
+                    await self.rooms.status.flush()
+        await self.rooms.client.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         self._watch_over(work, self._tasks)
@@ -315,7 +239,7 @@ class App:
                 log.warning("%s failed, it will be done again: %s", getattr(work, "__name__", "periodic work"), error)
 
     async def _count(self) -> None:
-        self.flow.counted(await self.store.counts())
+        self.rooms.flow.counted(await self.store.counts())
 
     async def _prune(self) -> None:
         now, settings = time.time(), self.settings
@@ -328,64 +252,19 @@ class App:
             pruned = gone.total
 
     async def _look_at_store(self) -> None:
-        if failing := bool(self.health.failing):
-            self._store_failed = time.monotonic()
-        self.status.store_failing(failing=failing)
+        self.rooms.status.store_failing(failing=self.vitals.store_failing())
 
     async def _look_again(self) -> None:
-        self.reconciler.enqueue_unresolved()
-
-    # How it is.
-
-    async def _refresh_metrics(self) -> None:
-        metrics = self.metrics
-        leading = not self._standby
-        metrics.life(leading=leading, store_failing=bool(self.health.failing), lag=self.pulse.worst())
-        if not self._wired:
-            return
-        # While the outbox fails or its disk hangs its last numbers stay: the rest is wanted then more than ever.
-        with contextlib.suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(SCRAPE_SECONDS):
-                due = await self.store.next_due()
-                metrics.outbox(await self.store.counts(), await self.store.size(), min(due.values(), default=None))
-        metrics.gauges(
-            in_flight=self.dispatcher.in_flight,
-            breakers=self.dispatcher.breakers_open,
-            watches=sum(informer.condition.open for informer in self.watches.informers.values()),
-            failing=sum(informer.condition.failing for informer in self.watches.informers.values()),
-            staleness=self._staleness(),
-        )
-        metrics.controller_restarted(self.listener.restarts - self._restarts_seen)
-        self._restarts_seen = self.listener.restarts
-        metrics.subscriptions(*self.status.readiness)
-        metrics.status_patched(self.status.patches - self._patches_seen)
-        self._patches_seen = self.status.patches
-
-    def _staleness(self) -> float:
-        now = time.time()
-        watches = self.watches.informers.values()
-        return max([self.namespaces.staleness(now), *(informer.staleness(now) for informer in watches)])
-
-    def _unhealthy(self) -> str:
-        if not self._wired:
-            return ""
-        # A watch stands still while the outbox fails, which no new process would change.
-        stale = min(self._staleness(), time.monotonic() - self._store_failed)
-        limit = STALE_WATCHES * self.settings.watch_idle_seconds
-        if stale > limit:
-            return f"a watch has not been heard of for {stale:.0f} s (limit: {limit:.0f} s)"
-        silences = zip(STUCK_SECONDS, (self.pulse.lag, self.dispatcher.silence, self.listener.silence), strict=True)
-        stuck = [who for who, silence in silences if silence > STUCK_SECONDS[who]]
-        return f"{' and '.join(stuck)} did not move for too long" if stuck else ""
+        self.rooms.reconciler.enqueue_unresolved()
 
     def _unready(self) -> str:
         if failing := self.health.failing:
             return f"the outbox fails: {failing}"
-        if self._standby:  # as ready as it can be: a rollout must not wait for the leader's end to end the leader
+        if self.vitals.standby:  # as ready as it can be: a rollout must not wait for the leader's end to end the leader
             return "" if self.lease is None or self.lease.holder else self.lease.problem
         if not self._started:
             return "the operator is starting"
-        return "" if self.listener.alive else "the controller's thread is not running"
+        return "" if self.rooms.listener.alive else "the controller's thread is not running"
 
 
 async def _patiently(work: Callable[[], Awaitable[T]]) -> T:

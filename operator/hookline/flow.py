@@ -22,18 +22,13 @@ from hookline.match.rule import Rule, make_rule
 from hookline.model import (
     Attempt,
     Change,
-    Content,
     Counts,
     Finding,
     Message,
-    NamespacesFrom,
     Object,
-    Operation,
     Outcome,
     Resource,
     Scope,
-    Source,
-    Subscription,
     Target,
     WatchCommit,
 )
@@ -42,6 +37,7 @@ from hookline.outbox.store import Store
 from hookline.reasons import DROP_REASONS
 from hookline.render.renderer import Renderer
 from hookline.settings import Settings
+from hookline.spec import Content, NamespacesFrom, Operation, Source, Subscription
 from hookline.status.writer import StatusWriter
 from hookline.watch.discovery import Discovery
 from hookline.watch.manager import WatchManager

@@ -13,8 +13,9 @@ import pytest
 
 from hookline.errors import ApiError, NotServed, StoreError
 from hookline.kube import KubeClient
-from hookline.model import Operation, Resource, Scope, Seen, WatchCommit
+from hookline.model import Resource, Scope, Seen, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
+from hookline.spec import Operation
 from hookline.watch.informer import Informer
 from support.cluster import Kubectl
 from support.faulty import Faulty

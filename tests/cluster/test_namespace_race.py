@@ -13,10 +13,10 @@ from typing import Any
 from controlplane import ControlPlane
 from hookline.flow import Flow
 from hookline.kube import KubeClient
-from hookline.model import LabelRequirement, LabelSelector, NamespacesFrom, Source
 from hookline.observe.metrics import Metrics
 from hookline.outbox.sqlite import SqliteStore
 from hookline.settings import Settings
+from hookline.spec import LabelRequirement, LabelSelector, NamespacesFrom, Source
 from hookline.status.writer import StatusWriter
 from hookline.watch.manager import WatchManager
 from hookline.watch.namespaces import NamespaceIndex

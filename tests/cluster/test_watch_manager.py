@@ -15,8 +15,9 @@ import pytest
 
 from hookline.errors import NotServed
 from hookline.kube import KubeClient
-from hookline.model import Operation, Scope
+from hookline.model import Scope
 from hookline.outbox.sqlite import SqliteStore
+from hookline.spec import Operation
 from hookline.watch import wire
 from hookline.watch.discovery import Discovery
 from hookline.watch.manager import WatchManager

@@ -15,7 +15,8 @@ from hookline import keys
 from hookline.deliver.client import Client
 from hookline.deliver.dial import tls_context
 from hookline.deliver.guard import AddressPolicy
-from hookline.model import Message, RetryPolicy, SigningKeys, Target
+from hookline.model import Message, SigningKeys, Target
+from hookline.spec import RetryPolicy
 from support.receiver import Receiver
 
 LOOPBACK = AddressPolicy.parse(allowed_cidrs=["127.0.0.0/8"])

@@ -15,8 +15,9 @@ from hookline.deliver.dial import tls_context
 from hookline.deliver.guard import AddressPolicy
 from hookline.deliver.worker import Dispatcher
 from hookline.errors import StoreError
-from hookline.model import Attempt, Counts, Outcome, RetryPolicy, Verdict, WatchCommit
+from hookline.model import Attempt, Counts, Outcome, Verdict, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
+from hookline.spec import RetryPolicy
 from support.dispatching import JUDGE, Bench, running
 from support.receiver import Answer, Receiver
 

@@ -13,8 +13,9 @@ import pytest
 
 from hookline.deliver.breaker import LONGEST_PAUSE_SECONDS, THRESHOLD
 from hookline.deliver.lane import ROOM
-from hookline.model import Attempt, Counts, Outcome, RateLimit, RetryPolicy, Verdict, WatchCommit
+from hookline.model import Attempt, Counts, Outcome, Verdict, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
+from hookline.spec import RateLimit, RetryPolicy
 from support.dispatching import running
 from support.receiver import Answer, Receiver
 

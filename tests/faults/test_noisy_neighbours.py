@@ -19,8 +19,9 @@ import pytest
 
 from hookline.deliver.client import Client
 from hookline.deliver.dial import tls_context
-from hookline.model import RetryPolicy, WatchCommit
+from hookline.model import WatchCommit
 from hookline.outbox.sqlite import SqliteStore
+from hookline.spec import RetryPolicy
 from support.cluster import eventually
 from support.live import LiveReceiver
 from support.load import create_config_maps

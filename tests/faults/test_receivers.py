@@ -25,9 +25,10 @@ import trustme
 from hookline.deliver.client import MAX_BODY, Client
 from hookline.deliver.dial import tls_context
 from hookline.deliver.verdict import Reason, Response, judge
-from hookline.model import Attempt, Claimed, Counts, Outcome, RetryPolicy, WatchCommit
+from hookline.model import Attempt, Claimed, Counts, Outcome, WatchCommit
 from hookline.outbox.schedule import MAX_FLOOR, next_attempt
 from hookline.outbox.sqlite import SqliteStore
+from hookline.spec import RetryPolicy
 from support.load import in_thread
 from support.sending import LOOPBACK, line, message, target, until
 from support.vitals import descriptors

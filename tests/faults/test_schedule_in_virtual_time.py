@@ -20,9 +20,10 @@ import pytest
 
 from hookline.deliver.client import Client
 from hookline.deliver.dial import tls_context
-from hookline.model import DEFAULT_SCHEDULE, Counts, Outcome, RetryPolicy, WatchCommit
+from hookline.model import Counts, Outcome, WatchCommit
 from hookline.outbox.schedule import JITTER
 from hookline.outbox.sqlite import SqliteStore
+from hookline.spec import DEFAULT_SCHEDULE, RetryPolicy
 from support.receiver import Answer, Receiver
 from support.sending import LOOPBACK, line, message, target
 

@@ -21,8 +21,9 @@ from controlplane import ControlPlane
 from controlplane.flags import API_SERVER, ETCD
 from hookline.errors import ApiError
 from hookline.kube import KubeClient
-from hookline.model import Operation, Scope, WatchCommit
+from hookline.model import Scope, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
+from hookline.spec import Operation
 from hookline.watch.wire import decode_event
 from support.cluster import Kubectl, eventually
 from support.faulty import Faulty, error_event

@@ -12,7 +12,8 @@ from typing import Any
 from hookline.api.parse import parse
 from hookline.controller.reconciler import Reconciler
 from hookline.errors import Conflict, NotServed
-from hookline.model import Finding, Object, Resource, Subscription, Target
+from hookline.model import Finding, Object, Resource, Target
+from hookline.spec import Subscription
 from support.samples import CONFIG_MAPS
 
 SUBSCRIPTIONS = "/apis/hookline.dev/v1alpha1/webhooksubscriptions"

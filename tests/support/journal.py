@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hookline.errors import ApiError, Conflict
-from hookline.model import Change, Operation
+from hookline.model import Change
+from hookline.spec import Operation
 from support.watching import Objects
 
 UNCERTAIN = {0, 429, 500, 502, 503, 504}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hookline.kube import KubeClient
-from hookline.model import Operation
+from hookline.spec import Operation
 
 
 def in_thread(work: Callable[[], None]) -> threading.Thread:

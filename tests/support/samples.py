@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hookline.model import Change, Operation, Payload, Resource, RetryPolicy, Scope, Source, Subscription
+from hookline.model import Change, Resource, Scope
+from hookline.spec import Operation, Payload, RetryPolicy, Source, Subscription
 
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps", namespaced=True)
 DEPLOYMENTS = Resource("apps/v1", "Deployment", "deployments", namespaced=True)

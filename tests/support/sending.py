@@ -18,9 +18,10 @@ from hookline.deliver.client import Client
 from hookline.deliver.guard import AddressPolicy
 from hookline.deliver.verdict import judge
 from hookline.deliver.worker import Dispatcher
-from hookline.model import Attempt, Message, RetryPolicy, SigningKeys, Target
+from hookline.model import Attempt, Message, SigningKeys, Target
 from hookline.outbox.schedule import next_attempt
 from hookline.outbox.sqlite import SqliteStore
+from hookline.spec import RetryPolicy
 
 LOOPBACK = AddressPolicy.parse(allowed_cidrs=["127.0.0.0/8"])
 _KEYS = SigningKeys((keys.new_hmac(),), (keys.new_ed25519(),))

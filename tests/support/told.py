@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from hookline.model import Operation
+from hookline.spec import Operation
 from support.load import Written
 from support.receiver import Received
 

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from hookline.errors import ApiError
 from hookline.kube import Access, KubeClient
-from hookline.model import Change, Message, Operation, Resource, Scope
+from hookline.model import Change, Message, Resource, Scope
+from hookline.spec import Operation
 from hookline.watch.informer import Informer
 from hookline.watch.ledger import WatchStore
 from hookline.watch.pace import Pace

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from hookline import reasons
 from hookline.errors import InvalidSpec, SpecError
-from hookline.model import (
+from hookline.model import Object
+from hookline.spec import (
     DEFAULT_SCHEDULE,
     Content,
     Format,
@@ -20,7 +21,6 @@ from hookline.model import (
     LabelRequirement,
     LabelSelector,
     NamespacesFrom,
-    Object,
     Operation,
     Payload,
     RateLimit,

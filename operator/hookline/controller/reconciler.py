@@ -16,7 +16,8 @@ from hookline.controller.listing import list_objects
 from hookline.controller.secrets import Api, Name, Secrets, signing_secret_name
 from hookline.controller.target import CheckUrl, literal_endpoint, prepare
 from hookline.errors import ApiError, HooklineError, NotServed, SpecError
-from hookline.model import Finding, NamespacesFrom, Object, Resource, Source, Subscription, Target
+from hookline.model import Finding, Object, Resource, Target
+from hookline.spec import NamespacesFrom, Source, Subscription
 
 log = logging.getLogger(__name__)
 WORKERS = 4

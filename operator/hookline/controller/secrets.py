@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from hookline import keys, reasons
 from hookline.errors import ApiError, Conflict, HooklineError, InvalidKey, NotReadyError, NotServed
-from hookline.model import SecretRef, SigningKeys, Subscription
+from hookline.model import SigningKeys
+from hookline.spec import SecretRef, Subscription
 
 log = logging.getLogger(__name__)
 Name = tuple[str, str]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from hookline import reasons
 from hookline.controller.secrets import Secrets
 from hookline.errors import DestinationRefused, NotReadyError, SpecError
-from hookline.model import Finding, Subscription, Target
+from hookline.model import Finding, Target
+from hookline.spec import Subscription
 
 CheckUrl = Callable[[str], str]
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")

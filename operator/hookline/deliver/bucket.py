@@ -5,7 +5,7 @@ In: a ``RateLimit`` and the time. Out: whether the next attempt may begin, or wh
 
 from __future__ import annotations
 
-from hookline.model import RateLimit
+from hookline.spec import RateLimit
 
 
 class Bucket:

@@ -15,7 +15,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
 
-from hookline.model import Claimed, Outcome, RetryPolicy, Verdict
+from hookline.model import Claimed, Outcome, Verdict
+from hookline.spec import RetryPolicy
 
 
 class Reason(StrEnum):

@@ -21,7 +21,8 @@ from hookline.deliver.lane import Lane, Wish
 from hookline.deliver.recorder import Backoff, Recorder, Recording, where
 from hookline.deliver.verdict import Failure, Reason, Response, Result, clock_skew, throttled_until, trouble
 from hookline.errors import StoreError
-from hookline.model import Attempt, Claimed, Message, Outcome, RetryPolicy, Target, Verdict
+from hookline.model import Attempt, Claimed, Message, Outcome, Target, Verdict
+from hookline.spec import RetryPolicy
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from hookline import paths
 from hookline.errors import NamespaceUnknown
 from hookline.expressions import Bindings, Expression, compile_filter
 from hookline.match.selectors import selects
-from hookline.model import Change, NamespacesFrom, Operation, Source, Subscription
+from hookline.model import Change
+from hookline.spec import NamespacesFrom, Operation, Source, Subscription
 
 NamespaceLabels = Callable[[str], Mapping[str, str] | None]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hookline.model import LabelRequirement, LabelSelector
+from hookline.spec import LabelRequirement, LabelSelector
 
 
 def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.process_collector import ProcessCollector
 
 from hookline import __version__
-from hookline.model import Attempt, Counts, Operation, Outcome
+from hookline.model import Attempt, Counts, Outcome
 from hookline.reasons import DROP_REASONS
+from hookline.spec import Operation
 from hookline.stored import Pruned
 
 ATTEMPT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0)

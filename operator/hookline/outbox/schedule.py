@@ -6,7 +6,7 @@ The deliver room's verdict calls ``next_attempt``; ``app`` hands it over.
 
 from __future__ import annotations
 
-from hookline.model import RetryPolicy
+from hookline.spec import RetryPolicy
 
 MAX_FLOOR = 86_400.0
 """A receiver may ask for at most 24 hours of patience."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hookline import paths
-from hookline.model import Change, Content, Object, Operation
+from hookline.model import Change, Object
+from hookline.spec import Content, Operation
 
 _IDENTITY = ("namespace", "name", "uid", "resourceVersion")
 

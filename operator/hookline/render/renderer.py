@@ -17,9 +17,10 @@ import orjson
 from hookline import paths, reasons
 from hookline.errors import EvaluationError, RenderError
 from hookline.expressions import Bindings, Fuse, compile_value
-from hookline.model import Change, Format, Message, Subscription
+from hookline.model import Change, Message
 from hookline.render.content import describe
 from hookline.render.identity import ping_id, webhook_id
+from hookline.spec import Format, Subscription
 
 JSON = "application/json"
 CLOUD_EVENT = "application/cloudevents+json"

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hookline.errors import ApiError
-from hookline.model import Object, Operation, Scope
+from hookline.model import Object, Scope
+from hookline.spec import Operation
 from hookline.watch import wire
 from hookline.watch.detect import is_newer
 from hookline.watch.ledger import Ledger

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hookline.model import Change, Object, Operation, Scope
+from hookline.model import Change, Object, Scope
+from hookline.spec import Operation
 
 _OPERATIONS = {"ADDED": Operation.CREATED, "MODIFIED": Operation.UPDATED, "DELETED": Operation.DELETED}
 EVENT_TYPES = frozenset(_OPERATIONS)

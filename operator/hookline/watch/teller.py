@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from hookline.errors import ApiError
-from hookline.model import Change, Message, Object, Operation, Scope, Seen
+from hookline.model import Change, Message, Object, Scope, Seen
+from hookline.spec import Operation
 from hookline.watch import wire
 from hookline.watch.detect import EVENT_TYPES, Known, from_list, from_watch, is_newer, vanished
 from hookline.watch.ledger import Ledger

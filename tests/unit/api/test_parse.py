@@ -8,7 +8,7 @@ import yaml
 from hookline.api.parse import parse
 from hookline.api.replay import parse_replay
 from hookline.errors import InvalidSpec
-from hookline.model import (
+from hookline.spec import (
     DEFAULT_SCHEDULE,
     Format,
     HeaderSpec,

@@ -8,7 +8,7 @@ from hookline import keys
 from hookline.controller.secrets import Secrets
 from hookline.controller.target import prepare
 from hookline.errors import NotReadyError
-from hookline.model import SecretRef
+from hookline.spec import SecretRef
 from support.controlling import ScriptedApi, secret
 from support.samples import subscription
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hookline.deliver.bucket import Bucket
-from hookline.model import RateLimit
+from hookline.spec import RateLimit
 
 NOW = 1_700_000_000.0
 

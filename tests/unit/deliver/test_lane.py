@@ -8,7 +8,8 @@ import pytest
 
 from hookline.deliver.breaker import THRESHOLD
 from hookline.deliver.lane import ROOM, Lane, Wish
-from hookline.model import Claimed, Message, RateLimit, RetryPolicy, SigningKeys, Target
+from hookline.model import Claimed, Message, SigningKeys, Target
+from hookline.spec import RateLimit, RetryPolicy
 
 TARGET = Target("sub", "ns", "n", "https://a.example/", (), SigningKeys((), ()), (), 15, RetryPolicy((), 60), 4)
 NOW = 1000.0

@@ -8,8 +8,9 @@ from functools import partial
 import pytest
 
 from hookline.deliver.verdict import Failure, Reason, Response, clock_skew, judge, retry_after_seconds
-from hookline.model import Claimed, Message, Outcome, RetryPolicy
+from hookline.model import Claimed, Message, Outcome
 from hookline.outbox.schedule import next_attempt
+from hookline.spec import RetryPolicy
 
 NOW = 1_700_000_000.0
 POLICY = RetryPolicy((5, 300), max_age=100_000)

@@ -7,7 +7,7 @@ from hookline.expressions import Bindings
 from hookline.match.router import Router
 from hookline.match.rule import make_rule
 from hookline.match.selectors import selects
-from hookline.model import LabelRequirement, LabelSelector, NamespacesFrom, Operation, Source
+from hookline.spec import LabelRequirement, LabelSelector, NamespacesFrom, Operation, Source
 from support.samples import change, config_map, subscription
 
 

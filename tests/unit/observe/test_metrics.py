@@ -7,10 +7,11 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from hookline.model import Attempt, Claimed, Counts, Message, Operation, Outcome, Verdict
+from hookline.model import Attempt, Claimed, Counts, Message, Outcome, Verdict
 from hookline.observe.logs import JsonFormatter, TextFormatter
 from hookline.observe.metrics import Metrics
 from hookline.reasons import DROP_REASONS
+from hookline.spec import Operation
 
 
 def families(metrics):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookline.model import DEFAULT_SCHEDULE, RetryPolicy
 from hookline.outbox.schedule import next_attempt
+from hookline.spec import DEFAULT_SCHEDULE, RetryPolicy
 
 POLICY = RetryPolicy(DEFAULT_SCHEDULE, max_age=400_000)
 T0 = 1_700_000_000.0

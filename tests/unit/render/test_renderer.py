@@ -8,8 +8,8 @@ from cloudevents.core.formats.json import JSONFormat
 
 from hookline.errors import RenderError
 from hookline.expressions import Bindings
-from hookline.model import Content, Format, Operation
 from hookline.render.renderer import Renderer
+from hookline.spec import Content, Format, Operation
 from support.samples import DEPLOYMENTS, Payload, change, config_map, subscription
 
 

@@ -16,10 +16,11 @@ import pytest
 import hookline.flow
 from hookline.expressions import SLOW_TIMES
 from hookline.flow import Flow
-from hookline.model import Counts, Finding, Payload, Subscription, WatchCommit
+from hookline.model import Counts, Finding, WatchCommit
 from hookline.observe.metrics import Metrics
 from hookline.outbox.sqlite import SqliteStore
 from hookline.settings import Settings
+from hookline.spec import Payload, Subscription
 from hookline.status.writer import StatusWriter
 from support.samples import CONFIG_MAPS, change, config_map, subscription
 

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from hookline.flow import Flow
-from hookline.model import Finding, NamespacesFrom, Source
+from hookline.model import Finding
 from hookline.observe.metrics import Metrics
 from hookline.settings import Settings
+from hookline.spec import NamespacesFrom, Source
 from hookline.status.writer import StatusWriter
 from support.controlling import ScriptedApi, webhook
 from support.samples import CONFIG_MAPS, subscription

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-import hookline.app
+from hookline import vitals
 from hookline.app import LAST_STATUS_SECONDS, App
 from hookline.controller.lease import Lease
 from hookline.deliver.worker import FLUSH_SECONDS
 from hookline.errors import Forbidden, StoreError
 from hookline.observe.server import STOP_SECONDS
+from hookline.rooms import Rooms
 from hookline.settings import Settings
 
 IDLE = 10.0
@@ -26,8 +27,8 @@ LISTENER_SECONDS = 10.0
 async def app(tmp_path: Path) -> AsyncIterator[App]:
     app = App(Settings(data_dir=tmp_path, watch_idle_seconds=IDLE))
     yield app
-    if app._wired:
-        await app.client.close()
+    if app.vitals.rooms is not None:
+        await app.rooms.client.close()
 
 
 class LeaseServer:
@@ -44,7 +45,7 @@ class LeaseServer:
 
 async def stand_by(app: App, server: LeaseServer) -> None:
     app.lease = Lease(server, "hookline", "hookline", "me")
-    app._standby = True
+    app.vitals.standby = True
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await app.lease.acquire()
@@ -65,7 +66,7 @@ async def test_a_standby_that_may_not_read_the_lease_is_not_ready_and_says_why(a
 
 
 def test_a_standby_is_not_ready_before_it_looked_at_the_lease(app: App):
-    app.lease, app._standby = Lease(LeaseServer("leader"), "hookline", "hookline", "me"), True
+    app.lease, app.vitals.standby = Lease(LeaseServer("leader"), "hookline", "hookline", "me"), True
     assert app._unready() == "the Lease was not read yet"
 
 
@@ -88,18 +89,18 @@ def wire(app: App, monkeypatch: pytest.MonkeyPatch, staleness: float, store: Sto
     """Make all parts of the operator, with a watch that was last heard of so long ago."""
     app.store = app.health.watched(cast(Any, store))
     app.kube = cast(Any, SimpleNamespace(access=None))
-    app._wire({})
-    monkeypatch.setattr(app, "_staleness", lambda: staleness)
+    app.rooms = app.vitals.rooms = Rooms(app.settings, app.kube, app.store, app.metrics, {})
+    monkeypatch.setattr(vitals, "_staleness", lambda _: staleness)
 
 
 async def test_a_watch_that_is_not_heard_of_for_too_long_makes_the_process_unhealthy(
     app: App, monkeypatch: pytest.MonkeyPatch
 ):
     wire(app, monkeypatch, 3 * IDLE - 1, Store())
-    assert app._unhealthy() == ""
-    monkeypatch.setattr(app, "_staleness", lambda: 3 * IDLE + 1)
+    assert app.vitals.unhealthy() == ""
+    monkeypatch.setattr(vitals, "_staleness", lambda _: 3 * IDLE + 1)
     await app._look_at_store()
-    assert "a watch has not been heard of" in app._unhealthy()
+    assert "a watch has not been heard of" in app.vitals.unhealthy()
 
 
 async def test_a_watch_that_stands_still_because_the_outbox_fails_does_not(app: App, monkeypatch: pytest.MonkeyPatch):
@@ -107,19 +108,19 @@ async def test_a_watch_that_stands_still_because_the_outbox_fails_does_not(app: 
     with pytest.raises(StoreError):
         await app.store.counts()
     await app._look_at_store()
-    assert app._unhealthy() == ""
+    assert app.vitals.unhealthy() == ""
 
 
 async def test_a_scrape_is_answered_with_the_last_numbers_while_the_disk_hangs(
     app: App, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(hookline.app, "SCRAPE_SECONDS", 0.0)
+    monkeypatch.setattr(vitals, "SCRAPE_SECONDS", 0.0)
     wire(app, monkeypatch, 7.0, Store())
     app.metrics.outbox({}, 4096, None)
-    app.listener.restarts = 3
+    app.rooms.listener.restarts = 3
     async with asyncio.timeout(30):
         for _ in range(2):
-            await app._refresh_metrics()
+            await app.vitals.refresh_metrics(app.store)
     text = app.metrics.render().decode()
     assert "hookline_outbox_bytes 4096.0" in text
     assert "hookline_watch_staleness_seconds 7.0" in text
@@ -138,8 +139,8 @@ async def test_the_controllers_thread_ends_beside_the_attempts_in_flight_not_bef
     async def stop(grace: float) -> None:
         told.set()
 
-    app.listener.stop = slow_listener  # type: ignore[method-assign]
-    app.dispatcher.stop = stop  # type: ignore[method-assign]
+    app.rooms.listener.stop = slow_listener  # type: ignore[method-assign]
+    app.rooms.dispatcher.stop = stop  # type: ignore[method-assign]
     app._may_write = lambda: False  # type: ignore[method-assign]
     async with asyncio.timeout(30):
         await app._stop_working()

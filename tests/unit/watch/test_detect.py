@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from hookline.model import Operation, Resource, Scope
+from hookline.model import Resource, Scope
+from hookline.spec import Operation
 from hookline.watch.detect import Known, from_list, from_watch, is_newer, vanished, went_back
 
 SCOPE = Scope(Resource("v1", "ConfigMap", "configmaps", namespaced=True))

@@ -1,0 +1,89 @@
+"""How the operator is: what its metrics, ``/healthz`` and ``/readyz`` say."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import time
+
+from hookline.errors import StoreError
+from hookline.observe.metrics import Metrics
+from hookline.observe.pulse import Pulse
+from hookline.outbox.health import StoreHealth
+from hookline.outbox.store import Store
+from hookline.rooms import Rooms
+
+SCRAPE_SECONDS = 1.0
+STALE_WATCHES = 3
+STUCK_SECONDS = {"the event loop": 30.0, "the dispatcher": 120.0, "the controller's thread": 120.0}
+"""After so long without a sign of life something is stuck, and only a new process helps."""
+
+
+class Vitals:
+    """Looks at everything, changes nothing. ``idle`` is the setting ``watch_idle_seconds``.
+
+    Until ``rooms`` is set there is nothing but the election to be seen. ``standby`` says that another process leads.
+    """
+
+    def __init__(self, metrics: Metrics, health: StoreHealth, idle: float) -> None:
+        self.pulse = Pulse()
+        self.rooms: Rooms | None = None
+        self.standby = False
+        self._metrics = metrics
+        self._health = health
+        self._idle = idle
+        self._store_failed = -math.inf
+        self._patches_seen = 0
+        self._restarts_seen = 0
+
+    def store_failing(self) -> bool:
+        """Whether the outbox fails now. Asked often, so that what stood still because of that is known."""
+        if failing := bool(self._health.failing):
+            self._store_failed = time.monotonic()
+        return failing
+
+    async def refresh_metrics(self, store: Store) -> None:
+        """Set what is counted only when somebody scrapes."""
+        metrics, rooms = self._metrics, self.rooms
+        failing = bool(self._health.failing)
+        metrics.life(leading=not self.standby, store_failing=failing, lag=self.pulse.worst())
+        if rooms is None:
+            return
+        # While the outbox fails or its disk hangs its last numbers stay: the rest is wanted then more than ever.
+        with contextlib.suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(SCRAPE_SECONDS):
+                due = await store.next_due()
+                metrics.outbox(await store.counts(), await store.size(), min(due.values(), default=None))
+        metrics.gauges(
+            in_flight=rooms.dispatcher.in_flight,
+            breakers=rooms.dispatcher.breakers_open,
+            watches=sum(informer.condition.open for informer in rooms.watches.informers.values()),
+            failing=sum(informer.condition.failing for informer in rooms.watches.informers.values()),
+            staleness=_staleness(rooms),
+        )
+        metrics.controller_restarted(rooms.listener.restarts - self._restarts_seen)
+        self._restarts_seen = rooms.listener.restarts
+        metrics.subscriptions(*rooms.status.readiness)
+        metrics.status_patched(rooms.status.patches - self._patches_seen)
+        self._patches_seen = rooms.status.patches
+
+    def unhealthy(self) -> str:
+        """Why only a new process helps; empty when none is needed."""
+        rooms = self.rooms
+        if rooms is None:
+            return ""
+        # A watch stands still while the outbox fails, which no new process would change.
+        stale = min(_staleness(rooms), time.monotonic() - self._store_failed)
+        limit = STALE_WATCHES * self._idle
+        if stale > limit:
+            return f"a watch has not been heard of for {stale:.0f} s (limit: {limit:.0f} s)"
+        silences = zip(STUCK_SECONDS, (self.pulse.lag, rooms.dispatcher.silence, rooms.listener.silence), strict=True)
+        stuck = [who for who, silence in silences if silence > STUCK_SECONDS[who]]
+        return f"{' and '.join(stuck)} did not move for too long" if stuck else ""
+
+
+def _staleness(rooms: Rooms) -> float:
+    now = time.time()
+    watches = rooms.watches.informers.values()
+    return max([rooms.namespaces.staleness(now), *(informer.staleness(now) for informer in watches)])
