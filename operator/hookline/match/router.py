@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from hookline.errors import EvaluationError
-from hookline.expressions import Bindings
+from hookline.errors import EvaluationError, NamespaceUnknown
+from hookline.expressions.expression import Answer, Expression
 from hookline.match.rule import NamespaceLabels, Rule
 from hookline.model import Change
 
@@ -59,19 +59,46 @@ class Router:
             if (index := self._by_scope.get(change.scope.key)) is not None and index.selects_namespaces
         }
 
-    def match(self, change: Change, bindings: Bindings) -> list[str]:
-        """The uids of the subscriptions that want this change, each once, in no promised order."""
-        matched: dict[str, None] = {}
+    def candidates(self, change: Change) -> list[Rule]:
+        """The rules that want this change, as far as that is known without their expressions."""
         index = self._by_scope.get(change.scope.key)
-        for rule in () if index is None else index.candidates(change.object["metadata"]):
-            if rule.subscription in matched:
+        if index is None:
+            return []
+        labels = self._namespace_labels
+        return [rule for rule in index.candidates(change.object["metadata"]) if rule.may_pass(change, labels)]
+
+    def match(self, change: Change, rules: Iterable[Rule], answers: Mapping[str, Answer]) -> list[str]:
+        """The uids of the subscriptions that want this change, each once, in the order of ``rules``, its candidates.
+
+        ``answers`` are those of the expressions that ``asked`` names, by subscription.
+        """
+        matched: dict[str, None] = {}
+        failed: set[str] = set()
+        for rule in rules:
+            uid = rule.subscription
+            if uid in matched or uid in failed:
                 continue
             try:
-                if rule.passes(change, bindings, self._namespace_labels):
-                    matched[rule.subscription] = None
+                if rule.expression is None or _holds(answers[uid]):
+                    rule.check_namespace(change, self._namespace_labels)
+                    matched[uid] = None
+            except NamespaceUnknown as error:  # another source of it may know better
+                self._on_failure(uid, error)
             except EvaluationError as error:
-                self._on_failure(rule.subscription, error)
+                failed.add(uid)
+                self._on_failure(uid, error)
         return list(matched)
+
+
+def asked(rules: Iterable[Rule]) -> dict[str, Expression]:
+    """The expressions of rules by subscription, each once: all rules of a subscription have the same."""
+    return {rule.subscription: rule.expression for rule in rules if rule.expression is not None}
+
+
+def _holds(answer: Answer) -> bool:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer is True
 
 
 class _Index:

@@ -1,6 +1,7 @@
 """One source of one subscription, compiled: does this change pass?
 
-The tests run from the cheapest to the dearest: position, operation, names, labels, changed fields, expression.
+The tests run from the cheapest to the dearest: position, operation, names, labels, changed fields; then, for all that
+pass these together and elsewhere, the expression.
 
 Where namespaces are selected by label, and nobody knows (any more) the labels of the object's namespace, since it was
 deleted while the operator was down: the deletion of an object passes, for an event too many is better than a receiver
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 from hookline import paths
 from hookline.errors import NamespaceUnknown
-from hookline.expressions import Bindings, Expression, compile_filter
+from hookline.expressions.expression import Expression, Fuse
 from hookline.match.selectors import selects
 from hookline.model import Change
 from hookline.spec import NamespacesFrom, Operation, Source, Subscription
@@ -32,19 +33,13 @@ class Rule:
     expression: Expression | None
     since: int | None
 
-    def passes(self, change: Change, bindings: Bindings, namespace_labels: NamespaceLabels) -> bool:
-        """Whether the change is wanted.
-
-        Raises EvaluationError when the expression fails on this object, NamespaceUnknown when all but the labels of
-        its namespace says yes.
-        """
+    def may_pass(self, change: Change, namespace_labels: NamespaceLabels) -> bool:
+        """Whether the change is wanted, as far as that is known without the expression and ``check_namespace``."""
         return (
             change.operation in self.source.operations
             and not self._is_before(change)
             and self._selected(change, namespace_labels)
             and (not self.changed or any_differs(change, self.changed))
-            and (self.expression is None or bindings.holds(self.expression))
-            and self._is_told(change, namespace_labels)
         )
 
     @property
@@ -72,24 +67,25 @@ class Rule:
                 return False
         return not source.labels.requirements or selects(source.labels, metadata.get("labels") or {})
 
-    def _is_told(self, change: Change, namespace_labels: NamespaceLabels) -> bool:
+    def check_namespace(self, change: Change, namespace_labels: NamespaceLabels) -> None:
+        """Raises NamespaceUnknown when all but the labels of the object's namespace says yes, and nobody knows them."""
         if not self.selects_namespaces or change.operation is Operation.DELETED:
-            return True
+            return
         namespace = change.object["metadata"].get("namespace", "")
         if namespace_labels(namespace) is None:
             raise NamespaceUnknown(f"namespace {namespace} is deleted, and what labels it had is not known")
-        return True
 
 
-def make_rule(subscription: Subscription, source: Source, since: str) -> Rule:
-    """Compile a rule. Raises SpecError (ExpressionError with the position) when filter or paths can't be read."""
+def make_rule(subscription: Subscription, source: Source, since: str, fuse: Fuse | None = None) -> Rule:
+    """Make a rule, whose expression was checked; ``fuse`` is that of the expression, by default a new one.
+
+    Raises SpecError when paths can't be read.
+    """
     return Rule(
         subscription=subscription.uid,
         source=source,
         changed=tuple(paths.parse(text, "spec.filter.changed") for text in subscription.changed),
-        expression=compile_filter(subscription.expression, "spec.filter.expression")
-        if subscription.expression
-        else None,
+        expression=Expression(subscription.expression, True, fuse or Fuse()) if subscription.expression else None,
         since=int(since) if since.isdecimal() else None,
     )
 

@@ -16,7 +16,7 @@ import orjson
 
 from hookline import paths, reasons
 from hookline.errors import EvaluationError, RenderError
-from hookline.expressions import Bindings, Fuse, compile_value
+from hookline.expressions.expression import Answer, Expression, Fuse
 from hookline.model import Change, Message
 from hookline.render.content import describe
 from hookline.render.identity import ping_id, webhook_id
@@ -30,9 +30,9 @@ PING_TYPE = "dev.hookline.ping"
 class Renderer:
     """Makes the messages of one subscription.
 
-    ``cluster`` is the first part of an event's source; ``limit`` the largest body in bytes; ``fuse`` bounds the
-    transform.
-    Raises SpecError (ExpressionError with the position) when the transform or a path can't be read.
+    ``cluster`` is the first part of an event's source; ``limit`` the largest body in bytes; ``fuse`` is that of the
+    transform, which was checked: whoever renders asks for its answer on ``subject`` first.
+    Raises SpecError when a path can't be read.
     """
 
     def __init__(self, subscription: Subscription, cluster: str, limit: int, fuse: Fuse | None = None) -> None:
@@ -43,21 +43,24 @@ class Renderer:
         self._names = subscription.changed
         self._changed = tuple(paths.parse(text, "spec.filter.changed") for text in subscription.changed)
         self._exclude = tuple(paths.parse(text, "spec.payload.exclude") for text in payload.exclude)
-        self._transform = compile_value(payload.transform, "spec.payload.transform") if payload.transform else None
-        if self._transform is not None and fuse is not None:
-            self._transform = replace(self._transform, fuse=fuse)
+        self.transform = Expression(payload.transform, False, fuse or Fuse()) if payload.transform else None
         self._prefix = f"/clusters/{cluster}" if cluster else ""
         self._limit = limit
 
-    def render(self, change: Change, bindings: Bindings, sequence: int) -> Message:
-        """The message for a change that matched.
+    def subject(self, change: Change) -> Change:
+        """What content and transform see of a change: all but what is excluded; the change itself, if nothing is."""
+        if not self._exclude:
+            return change
+        old = None if change.old is None else paths.without(change.old, self._exclude)
+        return replace(change, object=paths.without(change.object, self._exclude), old=old)
 
-        ``bindings`` are those of the change as it came; they are used when nothing is excluded. Raises RenderError
-        with the reason ``transform_failed``, ``not_encodable`` or ``too_large``.
+    def render(self, change: Change, sequence: int, transformed: Answer | None = None) -> Message:
+        """The message for a change that matched; ``transformed`` is the answer to the transform, if there is one.
+
+        Raises RenderError with the reason ``transform_failed``, ``not_encodable`` or ``too_large``.
         """
-        change = self._trim(change)
         kind = self._payload.type or _default_type(change)
-        data = self._data(change, bindings)
+        data = self._data(change, transformed)
         message = self._message(self._attributes(change, kind, sequence), data, change.uid, change.observed, sequence)
         if len(message.body) > self._limit:
             raise RenderError("too_large", f"the body has {len(message.body)} bytes, the limit is {self._limit}")
@@ -99,19 +102,14 @@ class Renderer:
             observed=observed,
         )
 
-    def _trim(self, change: Change) -> Change:
-        if not self._exclude:
-            return change
-        old = None if change.old is None else paths.without(change.old, self._exclude)
-        return replace(change, object=paths.without(change.object, self._exclude), old=old)
-
-    def _data(self, change: Change, bindings: Bindings) -> Any:
-        if self._transform is None:
-            return describe(change, self._payload.content, self._changed, self._names)
-        try:
-            return (Bindings(change) if self._exclude else bindings).value(self._transform)
-        except EvaluationError as error:
-            raise RenderError("transform_failed", str(error)) from None
+    def _data(self, change: Change, transformed: Answer | None) -> Any:
+        if self.transform is None:
+            return describe(self.subject(change), self._payload.content, self._changed, self._names)
+        if isinstance(transformed, EvaluationError):
+            raise RenderError("transform_failed", str(transformed))
+        if isinstance(transformed, Exception):
+            raise transformed
+        return transformed
 
     def _envelope(self, attributes: Mapping[str, str], data: Any) -> tuple[bytes, tuple[tuple[str, str], ...]]:
         match self._payload.format:

@@ -2,20 +2,20 @@
 
 import json
 
+import orjson
 import pytest
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
 from cloudevents.core.formats.json import JSONFormat
 
-from hookline.errors import RenderError
-from hookline.expressions import Bindings
+from hookline.errors import EvaluationError, RenderError
 from hookline.render.renderer import Renderer
 from hookline.spec import Content, Format, Operation
 from support.samples import DEPLOYMENTS, Payload, change, config_map, subscription
 
 
-def render(seen, *, sequence=1, cluster="", limit=1 << 20, changed=(), **payload):
+def render(seen, *, sequence=1, cluster="", limit=1 << 20, changed=(), transformed=None, **payload):
     renderer = Renderer(subscription(payload=Payload(**payload), changed=changed), cluster, limit)
-    return renderer.render(seen, Bindings(seen), sequence)
+    return renderer.render(seen, sequence, transformed)
 
 
 def parsed(message):
@@ -55,13 +55,17 @@ def test_raw_is_the_data_alone():
 
 
 def test_a_transform_replaces_the_data():
-    message = render(change(), format=Format.RAW, transform="{'text': object.metadata.name}")
-    assert message.body == b'{"text":"web"}'
+    answer = orjson.Fragment(b'{"text":"web"}')
+    assert render(change(), format=Format.RAW, transform="a transform", transformed=answer).body == b'{"text":"web"}'
+    wrapped = json.loads(render(change(), format=Format.STANDARD_WEBHOOKS, transform="it", transformed=answer).body)
+    assert wrapped["data"] == {"text": "web"}
 
 
 def test_a_transform_sees_the_object_without_what_is_excluded():
     seen = change(obj=config_map(data={"secret": "x", "a": "1"}))
-    assert render(seen, format=Format.RAW, transform="object.data", exclude=("data.secret",)).body == b'{"a":"1"}'
+    payload = Payload(format=Format.RAW, transform="object.data", exclude=("data.secret",))
+    assert Renderer(subscription(payload=payload), "", 1024).subject(seen).object["data"] == {"a": "1"}
+    assert Renderer(subscription(), "", 1024).subject(seen) is seen, "the control; one conversion serves many"
 
 
 def test_metadata_content_has_no_data():
@@ -104,7 +108,8 @@ def test_the_same_input_gives_the_same_bytes():
     ("seen", "payload", "limit", "reason"),
     [
         (change(obj=config_map(data={"a": "x" * 2000})), {}, 1024, "too_large"),
-        (change(), {"transform": "object.missing"}, 1024, "transform_failed"),
+        (change(), {"transform": "it", "transformed": EvaluationError("no")}, 1024, "transform_failed"),
+        (change(), {"transform": "it", "transformed": RenderError("too_large", "no")}, 1024, "too_large"),
         (change(obj=config_map(data={"a": 2**70})), {}, 1024, "not_encodable"),
     ],
 )

@@ -1,63 +1,101 @@
-"""CEL: what compiles, what is refused with a position, what fails on one object only."""
+"""CEL: what compiles, what is refused with a position, what fails on one object only; portions and fuses."""
 
-from contextlib import suppress
-from dataclasses import replace
+from __future__ import annotations
 
+import orjson
 import pytest
 
-from hookline.errors import EvaluationError, ExpressionError
-from hookline.expressions import (
+from hookline.errors import EvaluationError, ExpressionError, RenderError
+from hookline.expressions.asking import PORTION_BYTES, PORTION_TEXTS, Asking
+from hookline.expressions.expression import (
     SLOW_TIMES,
     SLOW_WINDOW_SECONDS,
-    Bindings,
+    Expression,
     Fuse,
-    compile_filter,
-    compile_value,
+    Question,
     mentions_old_object,
 )
+from support.evaluating import evaluating
 from support.samples import change, config_map
 
 
-def test_a_syntax_error_is_told_with_line_and_column():
-    with pytest.raises(ExpressionError, match="line 1, column 12"):
-        compile_filter("object.a ==", "spec.filter.expression")
+@pytest.fixture
+async def cel():
+    async with evaluating() as made:
+        yield made
 
 
-def test_an_unknown_variable_is_refused_when_compiled_not_when_it_runs():
+async def test_a_syntax_error_is_told_with_line_and_column(cel):
+    with pytest.raises(ExpressionError, match="f: line 1, column 12"):
+        await cel.check("object.a ==", "f", boolean=True)
+
+
+async def test_an_unknown_variable_is_refused_when_compiled_not_when_it_runs(cel):
     with pytest.raises(ExpressionError, match="undeclared reference to 'objekt"):
-        compile_filter("objekt.a == 1", "spec.filter.expression")
+        await cel.check("objekt.a == 1", "f", boolean=True)
 
 
-def test_a_filter_that_yields_text_is_refused():
+async def test_a_filter_that_yields_text_is_refused_and_a_transform_is_not(cel):
     with pytest.raises(ExpressionError, match="must be true or false"):
-        compile_filter("'yes'", "spec.filter.expression")
+        await cel.check("'yes'", "f", boolean=True)
+    await cel.check("'yes'", "f", boolean=False)
+    await cel.check("object.a", "f", boolean=True)
+    assert cel.deaths == []
 
 
-def test_the_four_variables_are_there():
+async def test_the_four_variables_are_there(cel):
     text = (
         "object.data.a == '2' && oldObject.data.a == '1' && operation == 'Updated' "
         "&& source.kind == 'ConfigMap' && source.apiVersion == 'v1' && source.resource == 'configmaps'"
     )
-    seen = change(obj=config_map(data={"a": "2"}), old=config_map(data={"a": "1"}))
-    assert Bindings(seen).holds(compile_filter(text, "f"))
+    assert await cel.holds(text, change(obj=config_map(data={"a": "2"}), old=config_map(data={"a": "1"})))
+    assert await cel.holds("oldObject == null", change())
 
 
-def test_a_missing_key_is_an_error_of_this_object_and_not_a_crash():
+async def test_a_missing_key_is_an_error_of_this_object_and_not_a_crash(cel):
     with pytest.raises(EvaluationError, match="missing"):
-        Bindings(change()).holds(compile_filter("object.missing == 1", "f"))
+        await cel.holds("object.missing == 1", change())
+    with pytest.raises(EvaluationError, match="not true or false"):
+        await cel.holds("object.data", change(obj=config_map(data={"a": "1"})))
+    assert cel.deaths == []
 
 
-def test_an_endless_expression_runs_out_of_budget():
-    numbers = "[" + ",".join(map(str, range(10))) + "]"
-    text = "size(" + f"{numbers}.map(a, " * 6 + "a" + ")" * 6 + ") > 0"
-    with pytest.raises(EvaluationError):
-        Bindings(change()).holds(compile_filter(text, "f"))
+async def test_a_transform_yields_json(cel):
+    text = "{'text': object.metadata.name + '!', 'n': [1, 2.5, true, null], 'o': object.data, 3: 'a number'}"
+    value = await cel.value(text, change(obj=config_map(data={"a": "ü"})))
+    assert value == {"text": "web!", "n": [1, 2.5, True, None], "o": {"a": "ü"}, "3": "a number"}
+    with pytest.raises(RenderError, match="can't be written as JSON") as caught:
+        await cel.value("b'bytes'", change())
+    assert caught.value.reason == "not_encodable"
 
 
-def test_a_transform_yields_plain_json_values():
-    expression = compile_value("{'text': object.metadata.name + '!', 'n': [1, 2.5, true, null], 'o': object.data}", "f")
-    value = Bindings(change(obj=config_map(data={"a": "ü"}))).value(expression)
-    assert value == {"text": "web!", "n": [1, 2.5, True, None], "o": {"a": "ü"}}
+async def test_an_object_is_evaluated_as_deep_as_one_can_be_read(cel):
+    deep: object = "the bottom"
+    for _ in range(1000):
+        deep = {"a": deep}
+    seen = change(obj=config_map(spec=deep))
+    assert await cel.holds("object.metadata.name == 'web'", seen)
+    with pytest.raises(RenderError) as caught:
+        await cel.value("object", seen)
+    assert caught.value.reason == "not_encodable"
+
+
+async def test_answers_come_in_the_order_of_the_questions(cel):
+    questions = [
+        Question(change(obj=config_map(data={"n": n})), [Expression(f"object.data.n + {k}", False) for k in range(n)])
+        for n in range(60)
+    ]
+    answers = orjson.loads(orjson.dumps(await cel.evaluator.answers(questions)))
+    assert answers == [[n + k for k in range(n)] for n in range(60)]
+
+
+async def test_where_there_is_no_expression_no_process_is_started(cel):
+    assert await cel.evaluator.answers([]) == []
+    assert await cel.evaluator.answers([Question(change(), [])]) == [[]]
+    assert cel.evaluator._worker is None
+    assert cel.evaluator._spare is None
+    await cel.holds("true", change())
+    assert cel.evaluator._worker is not None, "the control"
 
 
 @pytest.mark.parametrize(("text", "uses"), [("oldObject.a == 1", True), ("object.oldObjects == 1", False)])
@@ -65,61 +103,78 @@ def test_it_is_known_whether_old_objects_are_needed(text, uses):
     assert mentions_old_object(text) is uses
 
 
-class Times:
-    """A fuse with clocks that the test moves: each evaluation takes ``cost`` seconds of processor time."""
-
-    def __init__(self, cost, limit=0.1):
-        self.now = self.spent = 0.0
-        self.cost = cost
-        self.fuse = Fuse(limit, lambda: self.now, self.tick)
-
-    def tick(self):
-        self.spent += self.cost
-        return self.spent
-
-    def evaluate(self, text="true"):
-        return Bindings(change()).value(replace(compile_value(text, "f"), fuse=self.fuse))
+# Portions.
 
 
-def test_an_expression_that_takes_too_long_for_one_object_fails_on_it_and_one_that_does_not_passes():
-    with pytest.raises(
-        EvaluationError, match="took too long for one object: 200 ms of processor time, it may take 100"
-    ):
-        Times(cost=0.2).evaluate()
-    assert Times(cost=0.1).evaluate() is True
+def items(count, size=10):
+    return [Question(change(obj=config_map(data={"a": "x" * size})), [Expression("a", False)]) for _ in range(count)]
 
 
-def test_an_expression_that_took_too_long_for_several_objects_is_not_evaluated_any_more():
-    times = Times(cost=0.2)
-    for _ in range(SLOW_TIMES):
-        with pytest.raises(EvaluationError, match="for one object"):
-            times.evaluate()
-    before = times.spent
-    with pytest.raises(EvaluationError, match="not evaluated any more"):
-        times.evaluate()
-    assert times.spent == before, "not even tried"
+@pytest.mark.parametrize(
+    ("questions", "first"),
+    [
+        (items(3), 3),
+        (items(3, PORTION_BYTES * 2 // 5), 2),
+        (items(2, PORTION_BYTES * 2), 1),
+        ([Question(change(), [Expression("a", False)] * (PORTION_TEXTS + 1))], PORTION_TEXTS),
+    ],
+    ids=["all", "as much as fits", "one at least", "not too many"],
+)
+def test_a_portion_is_bounded_so_that_others_get_their_turn(questions, first):
+    asking = Asking(questions)
+    portion = asking.portion()
+    assert len(portion) == first
+    for _ in portion:
+        asking.answer(True)
+    assert len(asking.portion()) == sum(len(question.expressions) for question in questions) - first or first > 2
 
 
-def test_quick_evaluations_between_slow_ones_do_not_save_an_expression():
-    times = Times(cost=0.2)
-    for number in range(2 * SLOW_TIMES):
-        times.cost = 0.2 if number % 2 else 0.0
-        with suppress(EvaluationError):
-            times.evaluate()
-    assert times.fuse.blown
+def test_what_was_separated_is_asked_alone_and_what_failed_not_again():
+    asking = Asking(items(4))
+    first = asking.portion()
+    asking.separate([first[1]])
+    assert [item.number for item in asking.portion()] == [0]
+    asking.answer(True)
+    assert [item.number for item in asking.portion()] == [1]
+    asking.fail(first[1], EvaluationError("no"))
+    assert [item.number for item in asking.portion()] == [2, 3]
+    asking.answer(True)
+    asking.answer(True)
+    assert asking.portion() == []
+    assert [type(answer) for [answer] in asking.answered] == [bool, EvaluationError, bool, bool]
 
 
-def test_a_slow_evaluation_now_and_then_is_forgiven():
-    times = Times(cost=0.2)
-    for _ in range(3 * SLOW_TIMES):
-        times.now += SLOW_WINDOW_SECONDS / (SLOW_TIMES - 2)
-        with pytest.raises(EvaluationError, match="for one object"):
-            times.evaluate()
+def test_a_blown_fuse_answers_for_its_expression_and_for_no_other():
+    blown = Expression("a", False, fuse_after(*[0.0] * SLOW_TIMES))
+    asking = Asking([Question(change(), [blown, Expression("b", False), blown])])
+    [item] = asking.portion()
+    assert item.expression.text == "b"
+    asking.answer(True)
+    assert asking.portion() == []
+    assert ["not evaluated any more" in str(answer) for answer in asking.answered[0]] == [True, False, True]
 
 
-def test_an_expression_that_fails_slowly_counts_as_slow_and_keeps_its_own_error():
-    times = Times(cost=0.2)
-    for _ in range(SLOW_TIMES):
-        with pytest.raises(EvaluationError, match="missing"):
-            times.evaluate("object.missing")
-    assert times.fuse.blown
+# Fuses.
+
+
+def fuse_after(*times):
+    """A fuse that was told at these times that an expression took too much."""
+    clock = iter(times)
+    fuse = Fuse(lambda: next(clock))
+    for _ in times:
+        fuse.note()
+    return fuse
+
+
+def test_a_fuse_blows_at_the_fifth_time_and_not_before():
+    assert not fuse_after(*range(SLOW_TIMES - 1)).blown
+    assert fuse_after(*range(SLOW_TIMES)).blown
+
+
+def test_a_fuse_forgives_what_happens_now_and_then():
+    step = SLOW_WINDOW_SECONDS / (SLOW_TIMES - 2)
+    assert not fuse_after(*(number * step for number in range(3 * SLOW_TIMES))).blown
+
+
+def test_a_blown_fuse_stays_blown():
+    assert fuse_after(*[0.0] * SLOW_TIMES, SLOW_WINDOW_SECONDS * 2).blown
