@@ -45,6 +45,11 @@ bench: $(READY) ## rates, latency and memory, as ratios against the API server i
 crds: $(READY) ## check the CRDs and every sample against a real API server
 	@$(BIN)/python -m pytest tests/cluster/test_crd.py tests/cluster/test_crd_replay.py $(ARGS)
 
+.PHONY: chart
+chart: $(READY) ## write what is generated in charts/hookline, and check the chart (needs Go, for helm)
+	@$(BIN)/python hack/chart.py
+	@$(BIN)/python -m pytest tests/chart $(ARGS)
+
 .PHONY: lock
 lock: ## write requirements.lock anew from pyproject.toml (needs uv)
 	@uv pip compile --quiet --universal --generate-hashes --no-annotate --group dev pyproject.toml --output-file requirements.lock

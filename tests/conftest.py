@@ -11,6 +11,7 @@ import pytest
 
 from controlplane import ControlPlane, ControlPlaneError, binaries
 from support.cluster import Kubectl
+from support.rights import EVERYBODY_SEES_EVERYTHING
 
 _CRDS = Path(__file__).resolve().parents[1] / "crds"
 
@@ -40,13 +41,15 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def crds(kubectl: Kubectl) -> list[str]:
-    """Hookline's custom resource definitions, installed and served; the value is their names."""
+    """All of ``crds/`` in force, and ServiceAccounts that see everything; the value is the names of our kinds."""
     files = [f"--filename={path}" for path in sorted(_CRDS.glob("*.yaml"))]
     if not files:
         return []
     names = kubectl("apply", "--server-side", *files, "-o", "name").split()
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
-    return [name.partition("/")[2] for name in names]
+    kinds = [name for name in names if name.startswith("customresourcedefinition")]
+    kubectl("wait", "--for=condition=Established", "--timeout=30s", *kinds)
+    kubectl.apply(*EVERYBODY_SEES_EVERYTHING)
+    return [name.partition("/")[2] for name in kinds]
 
 
 @pytest.fixture

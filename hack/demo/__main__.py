@@ -74,13 +74,16 @@ class Demo:
 
     def prepare(self) -> None:
         """Install the CRD, start the operator, apply the subscription, wait until it is ready."""
-        self.say("the CRD and a namespace")
+        self.say("the CRDs, the policy about ServiceAccounts, and a namespace")
         self.kubectl("apply", "-f", str(ROOT / "crds"))
         for kind in ("webhooksubscriptions", "webhookreplays"):
             self.kubectl("wait", "--for=condition=Established", f"crd/{kind}.hookline.dev", shown=False)
         self.kubectl("create", "namespace", NAMESPACE)
         self.say("the operator")
         self._start_operator()
+        self.say("a ServiceAccount that may watch Deployments here: a subscription sees what its ServiceAccount may")
+        print((HERE / "rights.yaml").read_text().rstrip())
+        self.kubectl("apply", "-f", str(HERE / "rights.yaml"))
         self.say("a subscription to the size of one Deployment")
         manifest = (HERE / "subscription.yaml").read_text().replace("$URL", self.receiver.url)
         print(manifest.rstrip())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import time
@@ -25,6 +26,7 @@ from hookline.lead import lease_of, patiently, take_over
 from hookline.observe.metrics import Metrics
 from hookline.observe.server import Server
 from hookline.outbox.health import OPERATIONS, StoreHealth
+from hookline.outbox.sealing import Sealing, read_keys
 from hookline.outbox.sqlite import SqliteStore
 from hookline.outbox.store import Store
 from hookline.rooms import Rooms
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OWN_API = f"{reasons.GROUP}/{reasons.VERSION}"
+RANGES_SECONDS = 300.0
 RESYNC_SECONDS = 15.0
 COUNT_SECONDS = 2.0
 PRUNE_SECONDS = 30.0
@@ -85,8 +88,9 @@ class App:
 
     async def _start(self) -> None:
         settings = self.settings
+        sealing = Sealing(read_keys(settings.outbox_key_file))
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.store: Store = self.health.watched(SqliteStore(settings.data_dir / "outbox.db"))
+        self.store: Store = self.health.watched(SqliteStore(settings.data_dir / "outbox.db", sealing=sealing))
         self.kube = await KubeClient.connect(settings.kubeconfig or None)
         self.port = await self.server.start()
         log.info("serving /metrics, /healthz and /readyz", extra={"port": self.port})
@@ -98,7 +102,9 @@ class App:
         await _patiently(rooms.flow.begin)
         await _patiently(self._count)
         self._spawn(self._every(STORE_LOOK_SECONDS, self._look_at_store))
+        await rooms.ranges.first()
         self._spawn(rooms.dispatcher.run())
+        self._spawn(rooms.access.run())
         await self._first_look()
         self._spawn(rooms.reconciler.run())
         await _patiently(rooms.watches.start)
@@ -111,10 +117,12 @@ class App:
             (PRUNE_SECONDS, self._prune),
             (RESYNC_SECONDS, self._resync),
             (RESYNC_SECONDS, rooms.flow.drop_leftovers),
-            (settings.secret_poll_seconds, rooms.reconciler.secrets.poll),
+            (settings.secret_poll_seconds, rooms.reconciler.secrets.polled.poll),
+            (RANGES_SECONDS, rooms.ranges.refresh),
             (settings.resolve_retry_seconds, self._look_again),
         ):
             self._spawn(self._every(seconds, work))
+        gc.freeze()  # what is there now stays: a full collection need not look at it
         self._started = True
         log.info("started", extra={"subscriptions": len(rooms.flow)})
 
@@ -215,6 +223,8 @@ class App:
                     if self._failure is None:
                         await self._count()
                     await self.rooms.status.flush()
+        await self.rooms.flow.asked.close()
+        await self.rooms.consents.close()
         await self.rooms.client.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -239,7 +249,9 @@ class App:
                 log.warning("%s failed, it will be done again: %s", getattr(work, "__name__", "periodic work"), error)
 
     async def _count(self) -> None:
-        self.rooms.flow.counted(await self.store.counts())
+        counts = await self.store.counts()
+        self.rooms.flow.counted(counts)
+        self.rooms.access.counted(counts)
 
     async def _prune(self) -> None:
         now, settings = time.time(), self.settings

@@ -18,6 +18,7 @@ HooklineError
 │   └── Conflict             409: somebody else wrote first; read again
 ├── StoreError               the outbox can't be read or written: stop acknowledging, try again
 │   ├── StoreVersionError    crash at start: the file was written by a newer Hookline
+│   ├── StoreKeyMissing      crash: what is stored was sealed with a key that is not configured; add the key
 │   ├── StoreInUse           at start: another process has it open; wait for it, or crash
 │   ├── StoreDamaged         crash: what is stored can't be trusted; somebody must restore it or move it away
 │   ├── Fenced               crash: another process leads now, this one must not write any more
@@ -133,6 +134,10 @@ class StoreError(HooklineError):
 
 class StoreVersionError(StoreError):
     """The outbox was written by a newer version; running on would lose what only that version understands."""
+
+
+class StoreKeyMissing(StoreError):
+    """The outbox holds what was sealed with another key; the message names the key's number and the setting."""
 
 
 class StoreInUse(StoreError):

@@ -12,16 +12,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from hookline.asked import Asked, Wanted
 from hookline.backlog import Backlog
+from hookline.deliver.consents import Consents
 from hookline.deliver.worker import Dispatcher
 from hookline.errors import ApiError, EvaluationError, NamespaceUnknown, NotServed, RenderError
-from hookline.expressions import Bindings, Fuse, mentions_old_object
+from hookline.expressions.expression import Fuse
 from hookline.leftovers import may_sweep
 from hookline.match.router import Router
 from hookline.match.rule import Rule, make_rule
 from hookline.model import (
     Attempt,
     Change,
+    Consent,
     Counts,
     Finding,
     Message,
@@ -36,8 +39,9 @@ from hookline.observe.metrics import Metrics
 from hookline.outbox.store import Store
 from hookline.reasons import DROP_REASONS
 from hookline.render.renderer import Renderer
+from hookline.scopes import needs_old_objects, scopes_of
 from hookline.settings import Settings
-from hookline.spec import Content, NamespacesFrom, Operation, Source, Subscription
+from hookline.spec import NamespacesFrom, Operation, Source, Subscription
 from hookline.status.writer import StatusWriter
 from hookline.watch.discovery import Discovery
 from hookline.watch.manager import WatchManager
@@ -46,6 +50,8 @@ from hookline.watch.namespaces import NamespaceIndex
 log = logging.getLogger(__name__)
 TURN_SECONDS = 0.02
 """The event loop gets its turn after so long, between two expressions that are not of one change's matching."""
+LEFTOVER_SECONDS = 3600.0
+"""No step of a watch takes so long: what came of a gone subscription is dropped by then."""
 NAMESPACES_SECONDS = 10.0
 PING_SCOPE = "hookline.dev/ping"
 """Stands for a watch where a message comes from none; nothing is kept of it."""
@@ -55,7 +61,7 @@ PING_SCOPE = "hookline.dev/ping"
 class Active:
     """A subscription in force: what it says, compiled, and which of its sources each scope serves.
 
-    ``fuses`` bound its filter and its transform, and stay as long as its spec does.
+    ``fuses`` are those of its filter and its transform, and stay as long as its spec does.
     """
 
     subscription: Subscription
@@ -69,6 +75,7 @@ class Flow:
 
     watches: WatchManager
     dispatcher: Dispatcher
+    consents: Consents
 
     def __init__(
         self,
@@ -90,17 +97,23 @@ class Flow:
         self._metrics = metrics
         self._clock = clock
         self._router = Router(namespaces.labels, self._expression_failed)
+        self.asked = Asked(settings, metrics)
         self._active: dict[str, Active] = {}
         self._unserved: set[tuple[str, str, str]] = set()
         self._targets: dict[str, Target] = {}
-        self._backlog = Backlog(settings.max_pending_per_subscription, settings.max_pending_bytes_per_subscription)
-        self._forgotten: set[str] = set()
+        self._backlog = Backlog(
+            settings.max_pending_per_subscription,
+            settings.max_pending_bytes_per_subscription,
+            settings.max_pending_bytes_per_namespace,
+        )
+        self._forgotten: dict[str, float] = {}
         self._may_sweep = False
 
-    def join(self, watches: WatchManager, dispatcher: Dispatcher) -> None:
-        """Hand in the two that in their turn need this flow."""
+    def join(self, watches: WatchManager, dispatcher: Dispatcher, consents: Consents) -> None:
+        """Hand in those that in their turn need this flow."""
         self.watches = watches
         self.dispatcher = dispatcher
+        self.consents = consents
 
     def __len__(self) -> int:
         """How many subscriptions are in force."""
@@ -111,6 +124,10 @@ class Flow:
         self._may_sweep = await may_sweep(self._store, self._settings.namespaces)
 
     # What the controller decided.
+
+    async def check(self, subscription: Subscription) -> None:
+        """Compile its expressions. Raises ExpressionError with the position."""
+        await self.asked.check(subscription)
 
     async def activate(self, subscription: Subscription, resources: Sequence[Resource | None]) -> None:
         """Render and match as this spec says, and watch the scopes of those sources whose resource is served."""
@@ -133,6 +150,7 @@ class Flow:
                 if kind in self._unserved:  # then whatever there is of it came after the subscription
                     newly_served.add(scope)
         self._active[uid] = Active(subscription, renderer, sources, fuses)
+        self._backlog.belongs(uid, subscription.namespace)
         keys = frozenset(scope.key for scope in sources)
         for unwanted in self._router.scopes(uid) - keys:
             self._router.put(uid, unwanted, ())
@@ -152,25 +170,54 @@ class Flow:
         await self._store.commit(WatchCommit(PING_SCOPE, [ping]))
         self._status.handle(uid, value)
         self.dispatcher.reset(uid)
+        self.consents.again(uid)
         self.committed([ping])
 
     def send_to(self, uid: str, target: Target | None) -> None:
         """Send a subscription's messages there; None: keep them until there is a target."""
         if target is None:
             self._targets.pop(uid, None)
+            self.consents.forget(uid)
             self.dispatcher.drop_target(uid)
         else:
             self._targets[uid] = target
-            allowed = self._status.may_send(uid, self._active[uid].subscription.generation)
-            self.dispatcher.set_target(target if allowed else replace(target, paused=True))
+            subscription = self._active[uid].subscription
+            allowed = self._status.may_send(uid, subscription.generation)
+            usable = target if allowed else replace(target, paused=True)
+            self.dispatcher.set_target(self._consented(subscription, usable))
+
+    def _consented(self, subscription: Subscription, target: Target) -> Target:
+        """The target as its owner consented to, paused before; as it is where nobody is to be asked."""
+        uid, consent = subscription.uid, None
+        if subscription.handshake:
+            target, consent = self.consents.gate(target, self._status.consented(uid))
+        else:
+            self.consents.forget(uid)
+        self._status.consent(uid, consent)
+        return target
+
+    def consent(self, uid: str, consent: Consent) -> None:
+        """An endpoint's owner was asked, with this result."""
+        self._status.consent(uid, consent)
+        if consent.proof and (target := self._targets.get(uid)) is not None:
+            self.send_to(uid, target)
 
     def report(self, obj: Object, finding: Finding) -> None:
         """Show what was found in the object's status."""
         self._status.report(obj, finding)
 
+    def withdraw(self, uid: str) -> None:
+        """Put a subscription out of force. What is stored of it stays, and waits."""
+        if self._active.pop(uid, None) is not None:
+            self._router.remove(uid)
+            self._status.wants(uid, frozenset())
+            self.watches.drop(uid)
+            self.send_to(uid, None)
+
     async def forget(self, uid: str) -> None:
         """Drop everything that a deleted subscription left."""
         self._active.pop(uid, None)
+        self.consents.forget(uid)
         self._router.remove(uid)
         self.dispatcher.drop_target(uid)
         self._status.forget(uid)
@@ -178,7 +225,7 @@ class Flow:
         self._sequences.pop(uid, None)
         self._targets.pop(uid, None)
         self._backlog.forget(uid)
-        self._forgotten.add(uid)
+        self._forgotten[uid] = self._clock()
         self._unserved = {kind for kind in self._unserved if kind[0] != uid}
         await self._store.forget_subscription(uid)
         log.info("a subscription is gone; dropped what it left", extra={"uid": uid})
@@ -198,8 +245,10 @@ class Flow:
 
     async def drop_leftovers(self) -> None:
         """Drop again what came of a subscription after it was forgotten: a step of a watch that was under way then."""
-        for uid in (await self._store.subscriptions() & self._forgotten) - self._active.keys():
+        for uid in (await self._store.subscriptions() & self._forgotten.keys()) - self._active.keys():
             await self._store.forget_subscription(uid)
+        since = self._clock() - LEFTOVER_SECONDS
+        self._forgotten = {uid: when for uid, when in self._forgotten.items() if when > since}
 
     # The way of the data.
 
@@ -210,28 +259,35 @@ class Flow:
         if unknown := [name for name in self._router.namespaces(changes) if self._namespaces.labels(name) is None]:
             await self._namespaces.learn(unknown)
         begun = time.monotonic()
+        found: list[tuple[Change, list[Rule]]] = []
         for change in changes:
             self._metrics.received(change.operation)
-            bindings = Bindings(change)
-            matched = self._router.match(change, bindings)
-            self._metrics.matched(len(matched))
+            found.append((change, self._router.candidates(change)))
             begun = await _let_others_run(begun)
-            for uid in matched:
-                if (message := self._render(uid, change, bindings)) is not None:
-                    messages.append(message)
-                begun = await _let_others_run(begun)
+        wanted: list[Wanted] = []
+        for change, uids in zip(changes, await self.asked.matched(self._router, found), strict=True):
+            self._metrics.matched(len(uids))
+            wanted += [Wanted(uid, active.renderer, change) for uid in uids if (active := self._active.get(uid))]
+        await self.asked.transform(wanted)
+        begun = time.monotonic()
+        for item in wanted:
+            if (message := self._render(item)) is not None:
+                messages.append(message)
+            begun = await _let_others_run(begun)
         return messages
 
-    def _render(self, uid: str, change: Change, bindings: Bindings) -> Message | None:
-        active = self._active.get(uid)
-        if active is None:  # deleted since the change was matched
+    def _render(self, item: Wanted) -> Message | None:
+        uid, change = item.uid, item.change
+        if uid not in self._active:  # deleted since the change was matched
             return None
         if self._backlog.is_full(uid):
-            self._drop(uid, "overflow", "as many messages as may wait already: mend the endpoint, or raise the limit")
+            whose = "of its namespace's subscriptions " if self._backlog.is_crowded(uid) else ""
+            text = f"as many messages {whose}as may wait already: mend the endpoint, or raise the limit"
+            self._drop(uid, "overflow", text)
             return None
         sequence = self._sequences.get(uid, 0) + 1
         try:
-            message = active.renderer.render(change, bindings, sequence)
+            message = item.renderer.render(change, sequence, item.transformed)
         except RenderError as error:
             self._drop(uid, error.reason, str(error))
             return None
@@ -276,8 +332,9 @@ class Flow:
         """A subscription's position in a watch is known: from here on its rules count."""
         active = self._active.get(uid)
         if active is not None and scope in active.sources:
-            rules = [make_rule(active.subscription, source, since) for source in active.sources[scope]]
-            self._router.put(uid, scope.key, [_bounded(rule, active.fuses[0]) for rule in rules])
+            sources = active.sources[scope]
+            rules = [make_rule(active.subscription, source, since, active.fuses[0]) for source in sources]
+            self._router.put(uid, scope.key, rules)
             self._status.watching(uid, scope)
 
     # What went wrong on the way.
@@ -319,8 +376,7 @@ class Flow:
         active = self._active.get(subscription.uid)
         if active is not None and active.subscription.generation == subscription.generation:
             return active.fuses
-        limit = self._settings.expression_limit_milliseconds / 1000
-        return Fuse(limit), Fuse(limit)
+        return Fuse(), Fuse()
 
     def _listeners(self, scope: Scope) -> frozenset[str]:
         return frozenset(uid for uid, active in self._active.items() if scope in active.sources)
@@ -340,31 +396,3 @@ async def _let_others_run(begun: float) -> float:
         return begun
     await asyncio.sleep(0)
     return time.monotonic()
-
-
-def scopes_of(subscription: Subscription, source: Source, resource: Resource) -> list[Scope]:
-    """Where a source watches: its own namespace, some by name, or (all, or chosen by label) the whole cluster."""
-    if not resource.namespaced:
-        return [Scope(resource, "", source.field_selector)]
-    match source.namespaces_from:
-        case NamespacesFrom.SAME:
-            namespaces = [subscription.namespace]
-        case NamespacesFrom.NAMES:
-            namespaces = sorted(source.namespaces)
-        case _:
-            namespaces = [""]
-    return [Scope(resource, namespace, source.field_selector) for namespace in namespaces]
-
-
-def _bounded(rule: Rule, fuse: Fuse) -> Rule:
-    return rule if rule.expression is None else replace(rule, expression=replace(rule.expression, fuse=fuse))
-
-
-def needs_old_objects(subscription: Subscription) -> bool:
-    """Whether the last-seen objects must be kept whole for this subscription, not just their metadata."""
-    texts = (subscription.expression, subscription.payload.transform)
-    return (
-        bool(subscription.changed)
-        or subscription.payload.content is Content.CHANGES
-        or any(mentions_old_object(text) for text in texts)
-    )

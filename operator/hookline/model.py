@@ -155,6 +155,7 @@ class Attempt:
     """One HTTP request for a message, and its verdict. ``skew`` is the receiver's clock minus ours, in seconds.
 
     ``current`` is False when the target was changed or given another chance since: it says nothing of the new one.
+    ``made`` is False when the message ended without a request, since its time was over.
     """
 
     claimed: Claimed
@@ -163,6 +164,7 @@ class Attempt:
     duration: float
     skew: float | None = None
     current: bool = True
+    made: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +176,57 @@ class SigningKeys:
 
 
 @dataclass(frozen=True, slots=True)
+class StaticAuth:
+    """A header that authenticates every request alike: a bearer token, a password, an API key. ``header`` is lower case."""
+
+    header: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """OAuth 2.0 client credentials. ``parameters`` are added to the form; ``in_body`` puts id and secret there, too."""
+
+    token_url: str = field(repr=False)
+    client_id: str = field(repr=False)
+    client_secret: str = field(repr=False)
+    scopes: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
+    in_body: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccountToken:
+    """Tokens of the cluster: for which ServiceAccount, which audience, how many seconds."""
+
+    namespace: str
+    name: str
+    audience: str
+    expiration_seconds: int
+
+
+Auth = StaticAuth | ClientCredentials | ServiceAccountToken
+
+
+@dataclass(frozen=True, slots=True)
+class TlsProfile:
+    """What TLS to one destination asks for beyond the usual, PEM texts resolved; empty where it does not.
+
+    ``authorities`` replace those of the system. ``min_version`` is 1.2 or 1.3.
+    """
+
+    authorities: str = field(default="", repr=False)
+    certificate: str = field(default="", repr=False)
+    private_key: str = field(default="", repr=False)
+    min_version: str = "1.2"
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Where and how a subscription's messages go: all that the deliver room needs, secrets resolved.
 
-    ``paused`` keeps messages in the outbox (suspended, or something is missing).
+    ``paused`` keeps messages in the outbox (suspended, or something is missing). ``origin`` is the name under which the
+    endpoint's owner consented to get messages, and which each then carries; empty where nobody was asked.
     """
 
     subscription: str
@@ -193,6 +242,23 @@ class Target:
     paused: bool = False
     ordered: bool = False
     rate: RateLimit | None = None
+    origin: str = ""
+    auth: Auth | None = field(default=None, repr=False)
+    tls: TlsProfile | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What is known of an endpoint's consent to get messages.
+
+    ``proof`` stands for the URL that its owner consented to, empty before; ``per_minute`` is how many requests (None:
+    any number). ``problem`` says why the last question brought none.
+    """
+
+    proof: str = ""
+    since: float = 0.0
+    per_minute: int | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +267,7 @@ class Finding:
 
     ``accepted`` and ``reason``/``message`` speak of the spec; ``blocked`` is the reason why an accepted one is not
     ready (a Secret is missing, it is suspended), empty when nothing stands in the way. ``endpoint`` is scheme and host.
-    ``public_keys`` is None when the signing Secret was not read.
+    ``public_keys`` is None when the signing Secret was not read. ``path_secret`` names the Secret of a generated path.
     """
 
     generation: int
@@ -212,6 +278,18 @@ class Finding:
     endpoint: str = ""
     signing_secret: str = ""
     public_keys: tuple[str, ...] | None = None
+    path_secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Whether a subscription's ServiceAccount may read what it watches; None: that can't be asked now.
+
+    ``message`` says it for people, and what to do.
+    """
+
+    granted: bool | None
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

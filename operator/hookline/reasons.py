@@ -3,10 +3,17 @@
 Conditions (all of them on every subscription from the first look on):
 
 - ``Accepted``: the spec can be used. False reasons: InvalidSpec, InvalidExpression, ResourceNotServed, KindRefused,
-  DestinationRefused.
-- ``Delivering``: the last attempt reached the endpoint. False: DeliveryFailing. Unknown: NothingSentYet.
+  DestinationRefused, QuotaExceeded (older subscriptions of the namespace fill it).
+- ``Authorized``: its ServiceAccount may get, list and watch every source. False: AccessDenied; the subscription is not
+  in force and its messages are kept. Unknown: AccessUnknown, the API server can't be asked, messages are kept; Pending.
+- ``Delivering``: the last attempt reached the endpoint. False: DeliveryFailing, or DestinationRefused when its name
+  resolved to an address that deliveries may not reach. Unknown: NothingSentYet.
+- ``ClockSynchronized``: the endpoint's clock and ours differ by less than receivers tolerate. Its reasons say how much:
+  ClockInStep, ClockDrifting (look at it before it matters), ClockSkewed (False). Unknown: ClockNotMeasured. It says
+  nothing of Ready: an endpoint that does not verify is not harmed.
 - ``Ready``: changes are watched and messages are sent. False: what of the above or below stands in the way.
   InternalError is a fault of Hookline's own, told by its log; it is tried again.
+  HandshakePending and HandshakeFailed: the endpoint's owner has not consented yet, nothing is sent.
   EndpointGone (it answered 410) and EndpointDisabled (nothing but failures for too long) send nothing until somebody
   asks; Overflow drops new events.
 - ``Reconciling`` and ``Stalled`` (kstatus): present only while True. Reconciling: it may heal by itself. Stalled:
@@ -21,6 +28,8 @@ from __future__ import annotations
 READY = "Ready"
 ACCEPTED = "Accepted"
 DELIVERING = "Delivering"
+AUTHORIZED = "Authorized"
+CLOCK_SYNCHRONIZED = "ClockSynchronized"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
 COMPLETE = "Complete"
@@ -39,6 +48,9 @@ INVALID_SPEC = "InvalidSpec"
 RESOURCE_NOT_SERVED = "ResourceNotServed"
 KIND_REFUSED = "KindRefused"
 DESTINATION_REFUSED = "DestinationRefused"
+QUOTA_EXCEEDED = "QuotaExceeded"
+
+ADDRESS_REFUSED = "the destination resolves to an address that deliveries may not reach; an administrator can allow it"
 
 # Ready
 WATCHING = "Watching"
@@ -46,6 +58,8 @@ PENDING = "Pending"
 SUSPENDED = "Suspended"
 SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 (a reason, no secret)
 SECRET_INVALID = "SecretInvalid"  # noqa: S105
+CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"
+CONFIG_MAP_INVALID = "ConfigMapInvalid"
 WATCH_FAILING = "WatchFailing"
 STORE_FAILING = "StoreFailing"
 API_FAILING = "ApiFailing"
@@ -53,11 +67,24 @@ INTERNAL_ERROR = "InternalError"
 ENDPOINT_GONE = "EndpointGone"
 ENDPOINT_DISABLED = "EndpointDisabled"
 OVERFLOW = "Overflow"
+HANDSHAKE_PENDING = "HandshakePending"
+HANDSHAKE_FAILED = "HandshakeFailed"
+
+# Authorized
+ACCESS_GRANTED = "AccessGranted"
+ACCESS_DENIED = "AccessDenied"
+ACCESS_UNKNOWN = "AccessUnknown"
 
 # Delivering
 NOTHING_SENT_YET = "NothingSentYet"
 DELIVERED = "Delivered"
 DELIVERY_FAILING = "DeliveryFailing"
+
+# ClockSynchronized
+CLOCK_IN_STEP = "ClockInStep"
+CLOCK_DRIFTING = "ClockDrifting"
+CLOCK_SKEWED = "ClockSkewed"
+CLOCK_NOT_MEASURED = "ClockNotMeasured"
 
 # Complete
 REPLAYING = "Replaying"
@@ -69,7 +96,9 @@ SUBSCRIPTION_NOT_FOUND = "SubscriptionNotFound"
 # These heal without anybody touching the spec.
 TRANSIENT = frozenset(
     {
+        *(HANDSHAKE_PENDING, HANDSHAKE_FAILED, QUOTA_EXCEEDED, ACCESS_DENIED, ACCESS_UNKNOWN),
         *(PENDING, RESOURCE_NOT_SERVED, SECRET_NOT_FOUND, SECRET_INVALID),
+        *(CONFIG_MAP_NOT_FOUND, CONFIG_MAP_INVALID),
         *(WATCH_FAILING, STORE_FAILING, API_FAILING, INTERNAL_ERROR, OVERFLOW),
     }
 )

@@ -18,6 +18,7 @@ from typing import Any
 from hookline.errors import SettingsError
 
 PREFIX = "HOOKLINE_"
+MAX_KEY_OVERLAP = 7 * 86_400
 
 
 def _setting(default: Any, text: str, *, least: float | None = None) -> Any:
@@ -32,14 +33,29 @@ class Settings:
     data_dir: Path = _setting(Path("data"), "directory of the outbox; must be on a durable local volume")
     kubeconfig: str = _setting("", "kubeconfig file; empty: KUBECONFIG, then the pod's own service account")
     namespaces: tuple[str, ...] = _setting((), "serve subscriptions of these namespaces only; empty: all")
-    cluster_name: str = _setting("", "name of this cluster, the first part of every event's source")
+    cluster_name: str = _setting(
+        "", "name of this cluster: the first part of every event's source, and who asks in a webhook handshake"
+    )
     listen_host: str = _setting("0.0.0.0", "address of /metrics, /healthz and /readyz")  # noqa: S104 (inside a pod)
     listen_port: int = _setting(8080, "port of /metrics, /healthz and /readyz; 0 takes a free one", least=0)
     ca_bundle: str = _setting("", "PEM file with certificate authorities that receivers may use beside the system's")
     allow_cidrs: tuple[str, ...] = _setting((), "address range that deliveries may reach though special")
     allow_hosts: tuple[str, ...] = _setting((), "host that deliveries may reach whatever it resolves to")
     allow_http_hosts: tuple[str, ...] = _setting((), "host that may be called by plain http")
-    refuse_cidrs: tuple[str, ...] = _setting((), "further range to refuse, e.g. the Service and Pod CIDRs")
+    refuse_cidrs: tuple[str, ...] = _setting((), "further range to refuse, beside those that the cluster tells")
+    egress_proxy: str = _setting("", "http://host:port of a proxy that every delivery must go through, by CONNECT")
+    egress_proxy_connect: str = _setting(
+        "address",
+        "what the proxy is asked for: address, looked up and vetted here; or name, which the proxy looks up, so that "
+        "it alone can refuse internal addresses",
+    )
+    egress_proxy_credentials_file: str = _setting("", "file that holds user:password for the egress proxy")
+    outbox_key_file: str = _setting(
+        "", "file of keys that seal bodies and last-seen objects in the outbox (docs/signing.md); empty: they are clear"
+    )
+    key_overlap_seconds: int = _setting(
+        86_400, "how long the old and the new key both sign after a rotation, up to 604800 (7 days)", least=0
+    )
     max_body_bytes: int = _setting(2 * 1024 * 1024, "largest body; larger events are dropped and counted", least=1024)
     delivered_retention_seconds: int = _setting(3600, "how long delivered messages are kept", least=0)
     delivered_retention_bytes: int = _setting(
@@ -55,14 +71,46 @@ class Settings:
     max_pending_bytes_per_subscription: int = _setting(
         256 * 1024 * 1024, "bytes that may wait for one endpoint; what comes then is dropped and counted", least=1024
     )
+    max_subscriptions_per_namespace: int = _setting(
+        1000, "subscriptions of a namespace that are served, the oldest; 0: any number", least=0
+    )
+    max_informers_per_namespace: int = _setting(
+        100,
+        "different watches (kind, namespace, field selector) that the subscriptions of a namespace may need together, "
+        "the oldest first; 0: any number",
+        least=0,
+    )
+    max_pending_bytes_per_namespace: int = _setting(
+        1024 * 1024 * 1024,
+        "bytes that may wait for all endpoints of a namespace together; what comes then is dropped and counted; 0: any "
+        "number",
+        least=0,
+    )
+    max_rate_per_namespace: int = _setting(
+        5000,
+        "delivery attempts per second of all subscriptions of a namespace together; others wait; 0: any number",
+        least=0,
+    )
     expression_limit_milliseconds: float = _setting(
         100.0,
-        "processor time that an expression may take for one object; more counts as failed, and after 5 such within 10 "
-        "minutes it is not evaluated any more until its subscription's spec changes (one evaluation can't be cut off)",
+        "processor time that an expression may take for one object; then it is cut off and counts as failed, and after "
+        "5 such within 10 minutes it is not evaluated any more until its subscription's spec changes",
         least=1.0,
+    )
+    expression_memory_bytes: int = _setting(
+        512 * 1024 * 1024,
+        "memory that the process may take that evaluates expressions; one that needs more is treated like one that "
+        "takes too long",
+        least=16 * 1024 * 1024,
     )
     secret_poll_seconds: float = _setting(10.0, "how often referenced Secrets are looked at", least=0.1)
     resolve_retry_seconds: float = _setting(5.0, "how often an unserved kind is looked for again", least=0.1)
+    access_reviews_per_second: int = _setting(
+        300,
+        "how many SubjectAccessReviews may be made in a second; each source of each ServiceAccount takes three every "
+        "7 seconds, however many subscriptions share them, and where they can't be had in 15 s messages wait",
+        least=1,
+    )
     status_interval_seconds: float = _setting(2.0, "least time between two patches of one status", least=0.1)
     shutdown_grace_seconds: float = _setting(
         15.0,
@@ -124,6 +172,8 @@ class Settings:
             raise SettingsError(
                 "lease_renew_deadline_seconds: must lie between lease_retry_seconds and lease_duration_seconds"
             )
+        if self.key_overlap_seconds > MAX_KEY_OVERLAP:
+            raise SettingsError(f"key_overlap_seconds: must be at most {MAX_KEY_OVERLAP}, which are 7 days")
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise SettingsError(f"log_level: must be debug, info, warning or error, not {self.log_level!r}")
         if self.log_format not in ("json", "text"):

@@ -36,7 +36,7 @@ class RetryPolicy:
 class RateLimit:
     """Attempts per second on average, and how many may begin at once."""
 
-    per_second: int
+    per_second: float
     burst: int
 
 
@@ -55,6 +55,68 @@ class HeaderSpec:
     name: str
     value: str | None
     ref: SecretRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class BearerSpec:
+    """``Authorization: Bearer`` with a token from a Secret."""
+
+    token: SecretRef
+
+
+@dataclass(frozen=True, slots=True)
+class BasicSpec:
+    """``Authorization: Basic`` with ``username`` and ``password`` of a Secret (kubernetes.io/basic-auth)."""
+
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeySpec:
+    """A header of this name with a value from a Secret."""
+
+    header: str
+    value: SecretRef
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentialsSpec:
+    """OAuth 2.0 client credentials (RFC 6749 §4.4); ``in_body`` is ``client_secret_post``."""
+
+    token_url: str
+    client_id: SecretRef
+    client_secret: SecretRef
+    scopes: tuple[str, ...] = ()
+    parameters: tuple[tuple[str, str], ...] = ()
+    in_body: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccountTokenSpec:
+    """A token of the subscription's ServiceAccount, for this audience."""
+
+    audience: str
+    expiration_seconds: int = 3600
+
+
+AuthSpec = BearerSpec | BasicSpec | ApiKeySpec | ClientCredentialsSpec | ServiceAccountTokenSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMapRef:
+    """One key of a ConfigMap in the subscription's own namespace."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSpec:
+    """What TLS to the destination asks for: an authority, a Secret with a client certificate, a version."""
+
+    authorities: SecretRef | ConfigMapRef | None = None
+    certificate: str = ""
+    min_version: str = "1.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +192,9 @@ class Subscription:
     """One ``WebhookSubscription``, parsed and valid, before anything it refers to was looked up.
 
     ``ordered`` keeps the messages of each object in order; ``disable_after`` is in seconds, 0 for never;
-    ``requested_at`` is the value of the annotation ``hookline.dev/requested-at``, empty without one.
+    ``unguessable`` and ``handshake`` are of the destination: a generated last path segment, and whether its owner must
+    consent first. ``requested_at`` is the value of the annotation ``hookline.dev/requested-at``, empty without one.
+    ``service_account`` (of the same namespace) bounds what may be watched.
     """
 
     uid: str
@@ -153,7 +217,12 @@ class Subscription:
     ordered: bool = False
     rate: RateLimit | None = None
     disable_after: float = 432_000.0
+    unguessable: bool = False
+    handshake: bool = False
+    auth: AuthSpec | None = None
+    tls: TlsSpec | None = None
     requested_at: str = ""
+    service_account: str = "default"
 
     @property
     def key(self) -> tuple[str, str]:

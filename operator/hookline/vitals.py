@@ -65,6 +65,7 @@ class Vitals:
         metrics.controller_restarted(rooms.listener.restarts - self._restarts_seen)
         self._restarts_seen = rooms.listener.restarts
         metrics.subscriptions(*rooms.status.readiness)
+        metrics.clocks(*rooms.status.clocks)
         metrics.status_patched(rooms.status.patches - self._patches_seen)
         self._patches_seen = rooms.status.patches
 

@@ -20,6 +20,7 @@ from bench.screen import Screen
 from controlplane import ControlPlane
 from support.cluster import Kubectl, eventually
 from support.live import LiveOperator, running
+from support.rights import EVERYBODY_SEES_EVERYTHING
 
 CALLERS = 16  # of the load: enough to keep the API server busy
 _CRDS = Path(__file__).resolve().parents[2] / "crds"
@@ -52,7 +53,9 @@ class Ground:
     def __enter__(self) -> Self:
         files = [f"--filename={path}" for path in sorted(_CRDS.glob("*.yaml"))]
         names = self._kubectl("apply", "--server-side", *files, "-o", "name").split()
-        self._kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+        kinds = [name for name in names if name.startswith("customresourcedefinition")]
+        self._kubectl("wait", "--for=condition=Established", "--timeout=30s", *kinds)
+        self._kubectl.apply(*EVERYBODY_SEES_EVERYTHING)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +14,15 @@ from controlplane import ControlPlane, ControlPlaneError
 from hookline import paths
 from hookline.api.parse import parse
 from hookline.api.replay import parse_replay
-from hookline.expressions import compile_filter, compile_value
-from support.crd_cases import ACCEPTED, REFUSED, SMALLEST, Spec, source
+from hookline.spec import Subscription
+from support import crd_cases
+from support.auth_cases import AUTH_ACCEPTED, AUTH_REFUSED
+from support.crd_cases import SMALLEST, Spec, source
+from support.evaluating import evaluating
 from support.schema import CRDS, SAMPLES, assert_refused, definition, merged, rules, schema_of, unbounded, walk
 
+REFUSED = crd_cases.REFUSED | AUTH_REFUSED
+ACCEPTED = crd_cases.ACCEPTED | AUTH_ACCEPTED
 CRD, SCHEMA = definition("webhooksubscriptions"), schema_of("webhooksubscriptions")
 BOTH = ["webhooksubscriptions", "webhookreplays"]
 
@@ -75,6 +81,7 @@ def test_an_unknown_field_is_refused(send: Send, patch: Spec) -> None:
 def test_defaults_are_stored_so_that_everybody_sees_them(send: Send) -> None:
     assert send(SMALLEST)["spec"] == {
         "suspend": False,
+        "serviceAccountName": "default",
         "sources": [
             {
                 "apiVersion": "v1",
@@ -84,7 +91,11 @@ def test_defaults_are_stored_so_that_everybody_sees_them(send: Send) -> None:
             }
         ],
         "payload": {"format": "CloudEvents", "exclude": ["metadata.managedFields"]},
-        "destination": {"url": "https://hooks.example.com/x"},
+        "destination": {
+            "url": "https://hooks.example.com/x",
+            "unguessablePath": "Disabled",
+            "handshake": "Disabled",
+        },
         "signing": {"schemes": ["v1", "v1a"]},
         "delivery": {
             "timeoutSeconds": 15,
@@ -122,6 +133,8 @@ def test_status_is_written_by_its_own_way_and_spec_is_not(
         "observedGeneration": 1,
         "conditions": [ready | {"lastTransitionTime": time}],
         "endpoint": "https://hooks.example.com",
+        "pathSecretName": "test-endpoint",
+        "handshake": {"proof": "0" * 32, "time": time, "allowedPerMinute": 600},
         "signing": {"secretName": "test-signing", "publicKeys": ["whpk_" + "A" * 44]},
         "watching": [{"resource": "configmaps", "namespaces": [namespace], "since": time}],
         "lastDelivery": {"id": "msg_1", "time": time, "statusCode": 204},
@@ -157,6 +170,14 @@ def test_there_are_samples_from_the_smallest_on() -> None:
     assert len(smallest[smallest.index("spec:") :].splitlines()) == 6
 
 
+async def compiled(subscription: Subscription) -> None:
+    async with evaluating() as cel:
+        if subscription.expression:
+            await cel.check(subscription.expression, "spec.filter.expression", boolean=True)
+        if subscription.payload.transform:
+            await cel.check(subscription.payload.transform, "spec.payload.transform", boolean=False)
+
+
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_every_sample_is_accepted_and_understood(
     sample: Path, crds: object, kubectl: Callable[..., str], namespace: str
@@ -169,10 +190,7 @@ def test_every_sample_is_accepted_and_understood(
         parse_replay(stored, "uid")
         return
     subscription = parse(stored)
-    if subscription.expression:
-        compile_filter(subscription.expression, "spec.filter.expression")
-    if subscription.payload.transform:
-        compile_value(subscription.payload.transform, "spec.payload.transform")
+    asyncio.run(compiled(subscription))
     for path in (*subscription.changed, *subscription.payload.exclude):
         paths.parse(path, "path")
 

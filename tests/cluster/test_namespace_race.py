@@ -62,7 +62,7 @@ async def test_the_first_object_of_a_namespace_is_told_however_late_the_namespac
         on_attached=attach,
         pace=QUICK,
     )
-    flow.join(watches, SimpleNamespace())  # type: ignore[arg-type]
+    flow.join(watches, SimpleNamespace(), SimpleNamespace())  # type: ignore[arg-type]
     try:
         await flow.activate(ours, [CONFIG_MAPS])
         await index.close()  # so that its watch is as late as can be

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from hookline.api.parse import parse
-from hookline.expressions import Bindings, compile_filter, compile_value
+from support.evaluating import evaluating
 from support.samples import DEPLOYMENTS, change
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -20,19 +20,20 @@ def test_every_manifest_is_accepted(crds, kubectl, namespace):
     parse(kubectl.json("get", "whsub", "failing-orders", "-n", namespace))
 
 
-def test_the_example_fires_for_a_failing_deployment_and_names_it():
+async def test_the_example_fires_for_a_failing_deployment_and_names_it():
     def deployment(**status):
         metadata = {"name": "orders", "namespace": "shop", "uid": "u", "resourceVersion": "7"}
         return {"metadata": metadata, "spec": {"replicas": 3}, "status": status}
 
-    fires = compile_filter(EXAMPLE["spec"]["filter"]["expression"], "")
+    fires, says = EXAMPLE["spec"]["filter"]["expression"], EXAMPLE["spec"]["payload"]["transform"]
     seen = [
-        Bindings(change(obj=deployment(**status), resource=DEPLOYMENTS))
+        change(obj=deployment(**status), resource=DEPLOYMENTS)
         for status in ({"availableReplicas": 2}, {"availableReplicas": 3}, {})
     ]
-    assert [bindings.holds(fires) for bindings in seen] == [True, False, True]
-    said = seen[0].value(compile_value(EXAMPLE["spec"]["payload"]["transform"], ""))
-    assert said == {"text": "orders is failing"}
+    async with evaluating() as cel:
+        await cel.check(fires, "", boolean=True)
+        assert [await cel.holds(fires, one) for one in seen] == [True, False, True]
+        assert await cel.value(says, seen[0]) == {"text": "orders is failing"}
 
 
 def test_every_file_that_the_readme_links_to_is_there():

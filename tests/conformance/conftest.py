@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hookline.outbox.sealing import Sealing
 from hookline.outbox.sqlite import SqliteStore
 from hookline.outbox.store import Store
 
@@ -28,7 +29,11 @@ def _sqlite(directory: Path, clock: Clock) -> StoreFactory:
     return lambda: SqliteStore(directory / "outbox.db", clock)
 
 
-BACKENDS = {"sqlite": _sqlite}
+def _sealed_sqlite(directory: Path, clock: Clock) -> StoreFactory:
+    return lambda: SqliteStore(directory / "outbox.db", clock, Sealing([bytes(32)]))
+
+
+BACKENDS = {"sqlite": _sqlite, "sealed sqlite": _sealed_sqlite}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import trustme
@@ -65,7 +65,7 @@ class Toolbox:
     target: Callable[..., Target] = target
     message: Callable[..., Message] = message
     keys: SigningKeys = KEYS
-    loopback: AddressPolicy = LOOPBACK
+    loopback: AddressPolicy = field(default_factory=lambda: LOOPBACK)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import socket
 import ssl
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
 import httpx
@@ -23,6 +22,7 @@ from hookline import __version__, keys
 from hookline.deliver.client import MAX_BODY, Client, reason_of
 from hookline.deliver.dial import GuardedConnector, Resolver, tls_context
 from hookline.deliver.guard import AddressPolicy
+from hookline.deliver.lookups import Lookups
 from hookline.deliver.verdict import Failure, Reason, Response
 from hookline.errors import DestinationRefused
 from hookline.receiver.verifier import Verifier
@@ -237,10 +237,9 @@ async def test_the_socket_is_vetted_even_when_no_name_was_looked_up(receiver, to
     context = tls_context(receiver.ca_pem)
 
     async def post(policy: AddressPolicy) -> int:
-        with ThreadPoolExecutor(1) as pool:
-            connector = GuardedConnector(policy, Resolver(policy, answers_with(), pool), context)
-            async with aiohttp.ClientSession(connector=connector) as session, session.post(receiver.url()) as response:
-                return response.status
+        connector = GuardedConnector(policy, Resolver(policy, Lookups(answers_with())), context)
+        async with aiohttp.ClientSession(connector=connector) as session, session.post(receiver.url()) as response:
+            return response.status
 
     with pytest.raises(aiohttp.ClientConnectorError) as refused:
         await post(AddressPolicy())

@@ -167,6 +167,8 @@ def test_poison_objects_are_told_or_counted_and_healthy_ones_are_unharmed(
     eventually(lambda: len(named("/plain")) >= len(made.by_fate[TOLD]), "all that can be told", scale(60, 600))
     assert named("/plain") == set(made.by_fate[TOLD])
     assert named("/picky") == healthy
+    too_large = 'hookline_events_dropped_total{reason="too_large"}'
+    eventually(lambda: operator.metric(too_large) >= 2 * expected["too_large"], "the last one is a large one", 60)
     drops = {reason: operator.metric(f'hookline_events_dropped_total{{reason="{reason}"}}')
              for reason in ("not_encodable", "not_decodable", "too_large", "internal_error", "expression_failed",
                             "transform_failed")}  # fmt: skip

@@ -31,6 +31,7 @@ from support.journal import Fact, Findings, Writer, judge
 from support.live import LiveOperator, LiveReceiver, running
 from support.load import in_thread
 from support.receiver import Received
+from support.rights import EVERYBODY_SEES_EVERYTHING
 from support.scale import scale
 from support.told import decode
 from support.watching import QUICK, Objects, Recorder, install, watching
@@ -426,6 +427,7 @@ def test_the_operator_lives_through_the_end_of_its_control_plane_and_says_how_it
     kubectl = Kubectl(fragile)
     files = [f"--filename={path}" for path in sorted((Path(__file__).parents[2] / "crds").glob("*.yaml"))]
     kubectl("apply", "--server-side", *files)
+    kubectl.apply(*EVERYBODY_SEES_EVERYTHING)
     eventually(lambda: established(kubectl), "our kinds are served")
     operator = LiveOperator(
         fragile.kubeconfig, tmp_path / "operator", receiver.ca_pem, *("--namespace", "default"),

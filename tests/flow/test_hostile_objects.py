@@ -6,6 +6,7 @@ from pathlib import Path
 from controlplane import ControlPlane
 from support.cluster import Kubectl, eventually
 from support.live import LiveOperator, running
+from support.rights import EVERYBODY_SEES_EVERYTHING
 
 LARGEST = 2 * 1024 * 1024 - 4096
 """The API server sends at most 2 MiB to etcd, whatever etcd would take; the rest is for metadata."""
@@ -45,7 +46,7 @@ def test_the_largest_object_that_an_api_server_stores_arrives_whole(tmp_path, re
     with ControlPlane(max_request_bytes=8 * 1024 * 1024) as plane:
         kubectl = Kubectl(plane)
         kubectl("apply", "-f", str(CRD))
-        kubectl.apply(BLOBS)
+        kubectl.apply(BLOBS, *EVERYBODY_SEES_EVERYTHING)
         kubectl(
             "wait", "--for=condition=Established", "crd/webhooksubscriptions.hookline.dev", "crd/blobs.test.example"
         )

@@ -6,13 +6,18 @@ The server knows only what a test tells it, and lets a test act in the middle of
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from hookline.api.parse import parse
-from hookline.controller.reconciler import Reconciler
+from hookline.controller.access import Access
+from hookline.controller.quota import Quota
+from hookline.controller.reconciler import Reconciler, ScopeKeys
+from hookline.controller.reviews import PATH, Reviews
 from hookline.errors import Conflict, NotServed
 from hookline.model import Finding, Object, Resource, Target
+from hookline.scopes import scopes_of
 from hookline.spec import Subscription
 from support.samples import CONFIG_MAPS
 
@@ -49,6 +54,7 @@ class ScriptedApi:
         self.secrets: dict[str, dict[str, Any]] = {}
         self.patches: list[tuple[str, Any]] = []
         self.refusal: Exception | None = None
+        self.allowed = True
         self.during_list: Callable[[], Awaitable[None]] = _nothing
 
     async def request(
@@ -59,6 +65,8 @@ class ScriptedApi:
             if self.refusal is not None:
                 raise self.refusal
             return None
+        if path == PATH:
+            return {"status": {"allowed": self.allowed}}
         if path == SUBSCRIPTIONS:
             snapshot = list(self.listed)
             await self.during_list()
@@ -85,8 +93,11 @@ class NotingApplier:
         self.targets: dict[str, Target | None] = {}
         self.findings: list[Finding] = []
         self.forgotten: list[str] = []
+        self.withdrawn: list[str] = []
         self.swept: frozenset[str] = frozenset()
         self.trouble: Exception | None = None
+
+    async def check(self, subscription: Subscription) -> None: ...
 
     async def activate(self, subscription: Subscription, resources: Sequence[Resource | None]) -> None:
         if self.trouble is not None:
@@ -101,6 +112,9 @@ class NotingApplier:
     def report(self, obj: Object, finding: Finding) -> None:
         self.findings.append(finding)
 
+    def withdraw(self, uid: str) -> None:
+        self.withdrawn.append(uid)
+
     async def forget(self, uid: str) -> None:
         self.forgotten.append(uid)
 
@@ -108,10 +122,13 @@ class NotingApplier:
         self.swept = existing
 
 
-def controller(api: ScriptedApi, applier: NotingApplier) -> Reconciler:
+def controller(
+    api: ScriptedApi, applier: NotingApplier, quota: Quota | None = None, scopes: ScopeKeys = lambda _, __: frozenset()
+) -> Reconciler:
     """A reconciler for which every kind is served and every URL allowed."""
 
     async def resolve(_: str, __: str) -> Resource:
         return CONFIG_MAPS
 
-    return Reconciler(api, applier, parse, resolve, lambda _: "https://a.example")
+    access = Access(Reviews(api, 1000, time.monotonic), scopes_of, time.monotonic)
+    return Reconciler(api, applier, parse, resolve, lambda _: "https://a.example", access, (), quota, scopes)

@@ -233,6 +233,21 @@ REFUSED: dict[str, tuple[Spec, str, str]] = {
     "http": (url("http://hooks.example.com/x"), "spec.destination.url", NO_PLAIN_HTTP),
     "url without scheme": (url("hooks.example.com/x"), "spec.destination.url", NO_PLAIN_HTTP),
     "empty url": (url(""), "spec.destination.url", NO_PLAIN_HTTP),
+    "unguessable path of one's own": (
+        {"destination": {"unguessablePath": "abc"}},
+        "spec.destination.unguessablePath",
+        'supported values: "Disabled", "Generated"',
+    ),
+    "url too long for a generated path": (
+        {"destination": {"url": "https://hooks.example.com/" + "x" * 1975, "unguessablePath": "Generated"}},
+        "spec.destination.url",
+        'must have at most 2000 characters when `unguessablePath` is "Generated", which adds 44',
+    ),
+    "handshake of another kind": (
+        {"destination": {"handshake": "WebSub"}},
+        "spec.destination.handshake",
+        'supported values: "Disabled", "CloudEvents"',
+    ),
     "user and password": (url("https://me:secret@hooks.example.com/"), "spec.destination.url", NO_USER),
     "user alone": (url("https://me@hooks.example.com"), "spec.destination.url", NO_USER),
     "fragment": (
@@ -285,6 +300,11 @@ REFUSED: dict[str, tuple[Spec, str, str]] = {
         "must not hold credentials for everyone to read; put them into a Secret, and use `valueFrom`",
     ),
     "signing secret with a slash": ({"signing": {"secretName": "a/b"}}, "spec.signing.secretName", NO_SECRET_NAME),
+    "ServiceAccount of another namespace": (
+        {"serviceAccountName": "other/default"},
+        "spec.serviceAccountName",
+        'must be the name of a ServiceAccount in the same namespace, of lower-case letters, digits, "-" and "."',
+    ),
     "no v1": (
         {"signing": {"schemes": ["v1a"]}},
         "spec.signing.schemes",
@@ -378,7 +398,7 @@ REFUSED: dict[str, tuple[Spec, str, str]] = {
             "Content-Type",
         ),
         *("content-encoding", "CONTENT-LENGTH", "Expect", "Host", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding"),
-        *("Upgrade", "User-Agent"),
+        *("Upgrade", "User-Agent", "Content-Language"),
     )
 }
 
@@ -387,6 +407,13 @@ ACCEPTED: dict[str, Spec] = {
     "an at sign and a colon in the path": url("https://hooks.example.com/@team/a:99999@b"),
     "an IPv6 address": url("https://[2001:db8::1]:8443/x"),
     "a fully qualified host": url("https://hooks.example.com."),
+    "a generated path, and a handshake": {
+        "destination": {
+            "url": "https://hooks.example.com/" + "x" * 1974,
+            "unguessablePath": "Generated",
+            "handshake": "CloudEvents",
+        }
+    },
     "a url from a Secret": {"destination": {"url": None, "urlFrom": FROM_SECRET}},
     "credentials from a Secret": header(name="Authorization", valueFrom=FROM_SECRET),
     "a header that only resembles a reserved one": header(name="X-Webhook-Id", value="a b"),

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from hookline import reasons
-from hookline.errors import InvalidSpec, SpecError
+from hookline.api.destination import read_auth, read_headers, read_tls, read_url
+from hookline.api.fields import Reader
+from hookline.errors import InvalidSpec
 from hookline.model import Object
 from hookline.spec import (
     DEFAULT_SCHEDULE,
     Content,
     Format,
-    HeaderSpec,
     LabelRequirement,
     LabelSelector,
     NamespacesFrom,
@@ -25,7 +26,6 @@ from hookline.spec import (
     Payload,
     RateLimit,
     RetryPolicy,
-    SecretRef,
     Source,
     Subscription,
 )
@@ -36,7 +36,6 @@ DEFAULT_EXCLUDE = ("metadata.managedFields",)
 REQUEST_LIMIT = 256
 DAY = 86_400
 MONTH = 30 * DAY
-LIST_LIMIT = 32
 NAMES_LIMIT = 64
 
 
@@ -56,6 +55,20 @@ class Operator(StrEnum):
     DOES_NOT_EXIST = "DoesNotExist"
 
 
+class UnguessablePath(StrEnum):
+    """The values of ``spec.destination.unguessablePath``."""
+
+    DISABLED = "Disabled"
+    GENERATED = "Generated"
+
+
+class Handshake(StrEnum):
+    """The values of ``spec.destination.handshake``."""
+
+    DISABLED = "Disabled"
+    CLOUD_EVENTS = "CloudEvents"
+
+
 class Ordering(StrEnum):
     """The values of ``spec.delivery.ordering``."""
 
@@ -65,7 +78,7 @@ class Ordering(StrEnum):
 
 def parse(obj: Object) -> Subscription:
     """Read one object. Raises InvalidSpec with everything that is wrong."""
-    reader = _Reader()
+    reader = Reader()
     metadata, spec = obj["metadata"], reader.get(obj, "spec", dict, {}, "")
     payload = reader.get(spec, "payload", dict, {}, "spec")
     destination = reader.get(spec, "destination", dict, {}, "spec")
@@ -78,7 +91,7 @@ def parse(obj: Object) -> Subscription:
     schemes = reader.members(signing, "schemes", Scheme, "spec.signing")
     if Scheme.V1 not in schemes:
         reader.fail("spec.signing.schemes", "must have v1, which every receiver understands")
-    url, url_ref = _url(reader, destination)
+    url, url_ref = read_url(reader, destination)
     subscription = Subscription(
         uid=metadata["uid"],
         namespace=metadata["namespace"],
@@ -91,7 +104,9 @@ def parse(obj: Object) -> Subscription:
         payload=_payload(reader, payload),
         url=url,
         url_ref=url_ref,
-        headers=_headers(reader, destination),
+        headers=read_headers(reader, destination),
+        auth=read_auth(reader, destination),
+        tls=read_tls(reader, destination),
         signing_secret=reader.get(signing, "secretName", str, "", "spec.signing"),
         schemes=tuple(map(str, schemes)),
         timeout=float(reader.number(delivery, "timeoutSeconds", 15, "spec.delivery", 1, 30)),
@@ -102,6 +117,13 @@ def parse(obj: Object) -> Subscription:
         disable_after=float(
             reader.number(delivery, "disableAfterSeconds", DEFAULT_DISABLE_AFTER, "spec.delivery", 0, MONTH)
         ),
+        unguessable=reader.member(
+            destination, "unguessablePath", UnguessablePath, UnguessablePath.DISABLED, "spec.destination"
+        )
+        is UnguessablePath.GENERATED,
+        handshake=reader.member(destination, "handshake", Handshake, Handshake.DISABLED, "spec.destination")
+        is Handshake.CLOUD_EVENTS,
+        service_account=reader.get(spec, "serviceAccountName", str, "", "spec") or "default",
         requested_at=str((metadata.get("annotations") or {}).get(reasons.REQUESTED_AT, ""))[:REQUEST_LIMIT],
     )
     if reader.errors:
@@ -109,81 +131,7 @@ def parse(obj: Object) -> Subscription:
     return subscription
 
 
-T = TypeVar("T")
-E = TypeVar("E", bound=StrEnum)
-D = TypeVar("D")
-
-
-class _Reader:
-    """Reads fields of the right type, within the bounds of the CRD, and collects what is wrong."""
-
-    def __init__(self) -> None:
-        self.errors: list[SpecError] = []
-
-    @property
-    def fields(self) -> frozenset[str]:
-        return frozenset(error.field for error in self.errors)
-
-    def fail(self, field: str, message: str) -> None:
-        self.errors.append(SpecError("InvalidSpec", field, message))
-
-    def get(self, obj: Mapping[str, Any], key: str, kind: type[T], default: T, where: str) -> T:
-        value = obj.get(key)
-        return default if value is None else self.typed(value, kind, default, f"{where}.{key}".lstrip("."))
-
-    def typed(self, value: Any, kind: type[T], default: T, field: str) -> T:
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            self.fail(field, f"must be of the type {kind.__name__}, not {type(value).__name__}")
-            return default
-        return value
-
-    def number(self, obj: Mapping[str, Any], key: str, default: int, where: str, least: int, most: int) -> int:
-        value = self.get(obj, key, int, default, where)
-        if not least <= value <= most:
-            self.fail(f"{where}.{key}", f"must be {least} to {most}, not {value}")
-            return default
-        return value
-
-    def items(
-        self,
-        obj: Mapping[str, Any],
-        key: str,
-        kind: type[T],
-        default: list[T],
-        where: str,
-        *,
-        least: int = 1,
-        most: int = LIST_LIMIT,
-    ) -> list[T]:
-        """A list of values of one kind, neither too few nor too many; an empty one stands where there was another."""
-        field = f"{where}.{key}"
-        if obj.get(key) is None:
-            return default
-        values = self.typed(obj[key], list, [], field)
-        if field not in self.fields and not least <= len(values) <= most:
-            self.fail(field, f"must have {least} to {most} items, not {len(values)}")
-        return [self.typed(value, kind, kind(), f"{field}[{index}]") for index, value in enumerate(values)]
-
-    def members(self, obj: Mapping[str, Any], key: str, kind: type[E], where: str) -> list[E]:
-        """A list of values of an enumeration; by default all of it."""
-        names = self.items(obj, key, str, [str(member) for member in kind], where)
-        unknown = [name for name in names if name not in set(kind)]
-        if unknown:
-            self.fail(f"{where}.{key}", f"must be of {', '.join(kind)}, not {unknown[0]!r}")
-        return [kind(name) for name in names if name not in unknown]
-
-    def member(self, obj: Mapping[str, Any], key: str, kind: type[E], default: D, where: str) -> E | D:
-        value = obj.get(key)
-        if value is None:
-            return default
-        try:
-            return kind(value)
-        except ValueError:
-            self.fail(f"{where}.{key}", f"must be one of {', '.join(kind)}, not {value!r}")
-            return default
-
-
-def _source(reader: _Reader, raw: Mapping[str, Any], where: str) -> Source:
+def _source(reader: Reader, raw: Mapping[str, Any], where: str) -> Source:
     namespaces = reader.get(raw, "namespaces", dict, {}, where)
     for key in ("apiVersion", "kind"):
         if not raw.get(key):
@@ -205,7 +153,7 @@ def _source(reader: _Reader, raw: Mapping[str, Any], where: str) -> Source:
     )
 
 
-def _selector(reader: _Reader, parent: Mapping[str, Any], key: str, where: str) -> LabelSelector:
+def _selector(reader: Reader, parent: Mapping[str, Any], key: str, where: str) -> LabelSelector:
     raw, where = reader.get(parent, key, dict, {}, where), f"{where}.{key}"
     labels = reader.get(raw, "matchLabels", dict, {}, where)
     requirements = [
@@ -225,7 +173,7 @@ def _selector(reader: _Reader, parent: Mapping[str, Any], key: str, where: str) 
     return LabelSelector(tuple(requirements))
 
 
-def _payload(reader: _Reader, raw: Mapping[str, Any]) -> Payload:
+def _payload(reader: Reader, raw: Mapping[str, Any]) -> Payload:
     return Payload(
         format=reader.member(raw, "format", Format, Format.CLOUD_EVENTS, "spec.payload"),
         type=reader.get(raw, "type", str, "", "spec.payload"),
@@ -235,40 +183,7 @@ def _payload(reader: _Reader, raw: Mapping[str, Any]) -> Payload:
     )
 
 
-def _url(reader: _Reader, destination: Mapping[str, Any]) -> tuple[str | None, SecretRef | None]:
-    url = reader.get(destination, "url", str, "", "spec.destination") or None
-    raw_ref = reader.get(destination, "urlFrom", dict, {}, "spec.destination")
-    ref = _secret_ref(reader, raw_ref, "spec.destination.urlFrom") if raw_ref else None
-    if (url is None) == (ref is None):
-        reader.fail("spec.destination", "must have exactly one of `url` and `urlFrom`")
-    return url, ref
-
-
-def _secret_ref(reader: _Reader, raw: Mapping[str, Any], where: str) -> SecretRef:
-    ref, where = reader.get(raw, "secretKeyRef", dict, {}, where), f"{where}.secretKeyRef"
-    name, key = reader.get(ref, "name", str, "", where), reader.get(ref, "key", str, "", where)
-    if not name or not key:
-        reader.fail(where, "must have `name` and `key`")
-    return SecretRef(name, key)
-
-
-def _headers(reader: _Reader, destination: Mapping[str, Any]) -> tuple[HeaderSpec, ...]:
-    headers = []
-    for index, raw in enumerate(reader.items(destination, "headers", dict, [], "spec.destination", least=0)):
-        where = f"spec.destination.headers[{index}]"
-        raw_ref = reader.get(raw, "valueFrom", dict, {}, where)
-        ref = _secret_ref(reader, raw_ref, f"{where}.valueFrom") if raw_ref else None
-        value = reader.get(raw, "value", str, "", where) if raw.get("value") is not None else None
-        if (value is None) == (ref is None):
-            reader.fail(where, "must have exactly one of `value` and `valueFrom`")
-        name = reader.get(raw, "name", str, "", where)
-        if not name:
-            reader.fail(f"{where}.name", "must be set")
-        headers.append(HeaderSpec(name, value, ref))
-    return tuple(headers)
-
-
-def _retry(reader: _Reader, delivery: Mapping[str, Any]) -> RetryPolicy:
+def _retry(reader: Reader, delivery: Mapping[str, Any]) -> RetryPolicy:
     where = "spec.delivery.retry"
     raw = reader.get(delivery, "retry", dict, {}, "spec.delivery")
     max_age = float(reader.number(raw, "maxAgeSeconds", DEFAULT_MAX_AGE, where, 1, MONTH))
@@ -284,7 +199,7 @@ def _retry(reader: _Reader, delivery: Mapping[str, Any]) -> RetryPolicy:
     return RetryPolicy(tuple(float(wait) for wait in schedule), max_age)
 
 
-def _rate(reader: _Reader, delivery: Mapping[str, Any]) -> RateLimit | None:
+def _rate(reader: Reader, delivery: Mapping[str, Any]) -> RateLimit | None:
     where = "spec.delivery.rateLimit"
     raw = reader.get(delivery, "rateLimit", dict, {}, "spec.delivery")
     if not raw:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hookline.outbox.sealing import Sealing, read_keys
 from hookline.outbox.sqlite_inspect import STATES, Entry, Inspector, Wanted
 
 LIMIT = 100
@@ -25,10 +26,14 @@ _TIMES = ("observed", "stored", "due", "finished")
 
 
 def outbox(arguments: Sequence[str]) -> int:
-    """Returns 0, or 1 when ``check`` found something. Raises StoreError (StoreInUse while the operator runs)."""
+    """Returns 0, or 1 when ``check`` found something.
+
+    Raises StoreError (StoreInUse while the operator runs), and SettingsError for a key file that can't be used.
+    """
     options = _parser().parse_args(list(arguments))
     try:
-        with Inspector(options.data_dir / "outbox.db") as inspector:
+        sealing = Sealing(read_keys(options.outbox_key_file))
+        with Inspector(options.data_dir / "outbox.db", sealing) as inspector:
             command: Callable[[Inspector, argparse.Namespace], int] = options.command
             code = command(inspector, options)
             sys.stdout.flush()
@@ -72,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path(os.environ.get("HOOKLINE_DATA_DIR", "data")),
         help="the operator's data directory (default: data; env: HOOKLINE_DATA_DIR)",
+    )
+    place.add_argument(
+        "--outbox-key-file",
+        default=os.environ.get("HOOKLINE_OUTBOX_KEY_FILE", ""),
+        metavar="FILE",
+        help="the operator's key file, where bodies are sealed (default: none; env: HOOKLINE_OUTBOX_KEY_FILE)",
     )
     choice = argparse.ArgumentParser(add_help=False, parents=[place])
     choice.add_argument("--state", choices=tuple(STATES), help="only messages in this state")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from hookline import reasons
-from hookline.controller.secrets import Api
+from hookline.controller.polled import Api
 from hookline.model import Object
 
 PAGE = 500

@@ -11,20 +11,30 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from hookline import expressions, paths, reasons
+from hookline import paths, reasons
+from hookline.controller.access import Access
+from hookline.controller.credentials import CheckProfile, CheckUrl, check_token_url, references, unchecked
+from hookline.controller.endpoint import path_secret_name
 from hookline.controller.listing import list_objects
-from hookline.controller.secrets import Api, Name, Secrets, signing_secret_name
-from hookline.controller.target import CheckUrl, literal_endpoint, prepare
+from hookline.controller.polled import Api, Name
+from hookline.controller.quota import Quota
+from hookline.controller.secrets import PLURAL as SECRETS
+from hookline.controller.secrets import Secrets, signing_secret_name
+from hookline.controller.target import literal_endpoint, prepare
 from hookline.errors import ApiError, HooklineError, NotServed, SpecError
 from hookline.model import Finding, Object, Resource, Target
 from hookline.spec import NamespacesFrom, Source, Subscription
 
 log = logging.getLogger(__name__)
 WORKERS = 4
+ScopeKeys = Callable[[Subscription, Sequence[Resource | None]], frozenset[str]]
 
 
 class Applier(Protocol):
     """What the controller decides is carried out behind this; ``hookline.app`` implements it."""
+
+    async def check(self, subscription: Subscription) -> None:
+        """Compile its expressions. Raises SpecError with the position."""
 
     async def activate(self, subscription: Subscription, resources: Sequence[Resource | None]) -> None:
         """Watch, match and render from now on as this spec says.
@@ -44,6 +54,9 @@ class Applier(Protocol):
     def report(self, obj: Object, finding: Finding) -> None:
         """Show what was found in the object's status."""
 
+    def withdraw(self, uid: str) -> None:
+        """Put a subscription out of force, and keep what it left."""
+
     async def forget(self, uid: str) -> None:
         """Drop everything that a deleted subscription left."""
 
@@ -55,8 +68,9 @@ class Reconciler:
     """Keeps the applier's state equal to the declared one.
 
     ``parse`` is the api room's, ``resolve`` finds the served resource of an apiVersion and kind (raises NotServed),
-    ``check_url`` is the address guard's. ``failed`` has the uids of those whose look ended with an error other than
-    their spec's, to be tried again.
+    ``check_url`` is the address guard's, ``check_profile`` reads certificates. ``failed`` has the uids of those whose
+    look ended with an error other than their spec's, to be tried again. ``access`` knows what ServiceAccounts may
+    watch, ``quota`` says who has a place; ``scope_keys`` which scopes a subscription needs.
     """
 
     def __init__(
@@ -66,18 +80,27 @@ class Reconciler:
         parse: Callable[[Object], Subscription],
         resolve: Callable[[str, str], Awaitable[Resource]],
         check_url: CheckUrl,
+        access: Access,
         namespaces: Sequence[str] = (),
+        quota: Quota | None = None,
+        scope_keys: ScopeKeys = lambda _, __: frozenset(),
+        check_profile: CheckProfile = unchecked,
     ) -> None:
         self._api = api
+        self._scope_keys = scope_keys
+        self._quota = quota or Quota()
+        self._quota.on_lost = self._displaced
         self._applier = applier
         self._parse = parse
         self._resolve = resolve
         self._check_url = check_url
+        self._check_profile = check_profile
+        self._access = access
         self._namespaces = tuple(namespaces)
         self._objects: dict[str, Object] = {}
         self._existing: frozenset[str] = frozenset()
         self._gone: set[str] = set()  # until a list that began later: a late event must not bring one back
-        self._users: dict[Name, set[str]] = {}  # Secret -> subscriptions that refer to it
+        self._users: dict[Name, set[str]] = {}  # Secret or ConfigMap -> subscriptions that refer to it
         self._used: dict[str, frozenset[Name]] = {}  # the same the other way round
         self._unresolved: set[str] = set()
         self._reported: set[str] = set()
@@ -85,7 +108,7 @@ class Reconciler:
         self._waiting: dict[str, None] = {}
         self._busy: set[str] = set()
         self._wake = asyncio.Event()
-        self.secrets = Secrets(api, self._secrets_changed)
+        self.secrets = Secrets(api, self._references_changed)
 
     def observe(self, kind: str | None, obj: Object) -> None:
         """Take in one event of our own kind. What is older than what is known already changes nothing."""
@@ -95,6 +118,7 @@ class Reconciler:
             self._lost(uid)
         elif uid not in self._gone and not (before is not None and _is_older(obj, before)):
             self._objects[uid] = obj
+            self._quota.put(obj)
             if before is None or _declared(before) != _declared(obj):
                 self.enqueue(uid)
 
@@ -183,7 +207,8 @@ class Reconciler:
     async def _reconcile(self, uid: str) -> None:
         obj = self._objects.get(uid)
         if obj is None:
-            self._use_secrets(uid, frozenset())
+            self._use(uid, frozenset())
+            self._access.forget(uid)
             await self._applier.forget(uid)
             self._reported.discard(uid)
             self._unresolved.discard(uid)
@@ -196,6 +221,7 @@ class Reconciler:
             self._reported.add(uid)
             self._applier.report(obj, Finding(generation, True, reasons.VALID, "it is looked at", reasons.PENDING))
         try:
+            self._admit(uid, self._quota.too_young(uid))
             finding = await self._apply(self._parse(obj))
         except SpecError as error:
             finding = Finding(generation, False, error.reason, str(error))
@@ -205,14 +231,23 @@ class Reconciler:
 
     async def _apply(self, subscription: Subscription) -> Finding:
         """Put a subscription in force as far as it goes. Raises SpecError when its spec can't be used."""
-        _compile(subscription)
-        literal_endpoint(subscription, self._check_url)
+        _read_paths(subscription)
+        await self._applier.check(subscription)
+        endpoint = literal_endpoint(subscription, self._check_url)
+        check_token_url(subscription, self._check_url)
         resources = [await self._served(source) for source in subscription.sources]
+        self._quota.wants(subscription.uid, self._scope_keys(subscription, resources))
+        self._admit(subscription.uid, self._quota.refusal(subscription.uid))
+        grant = await self._access.admit(subscription, resources)
+        if not grant.granted:
+            self._applier.withdraw(subscription.uid)
+            blocked = reasons.ACCESS_DENIED
+            return Finding(subscription.generation, True, reasons.VALID, grant.message, blocked, endpoint)
         # Before the Secrets: what can't be sent yet is recorded all the same.
         await self._applier.activate(subscription, resources)
-        self._use_secrets(subscription.uid, frozenset(_secret_names(subscription)))
+        self._use(subscription.uid, frozenset(_references(subscription)))
         await self._applier.requested(subscription)
-        prepared = await prepare(subscription, self.secrets, self._check_url)
+        prepared = await prepare(subscription, self.secrets, self._check_url, self._check_profile)
         self._applier.send_to(subscription.uid, prepared.target)
         missing = [source for source, served in zip(subscription.sources, resources, strict=True) if served is None]
         if missing:
@@ -237,13 +272,24 @@ class Reconciler:
             raise SpecError(reasons.INVALID_SPEC, "spec.sources", message)
         return resource
 
+    def _admit(self, uid: str, refusal: str) -> None:
+        """Raise SpecError when a subscription has no place in its namespace, and put it out of force."""
+        if refusal:
+            self._applier.withdraw(uid)
+            raise SpecError(reasons.QUOTA_EXCEEDED, "metadata.namespace", refusal)
+
+    def _displaced(self, uids: Iterable[str]) -> None:
+        for uid in uids:
+            self.enqueue(uid)
+
     def _lost(self, uid: str) -> None:
         self._objects.pop(uid, None)
+        self._quota.drop(uid)
         self._gone.add(uid)
         self.enqueue(uid)
 
-    def _use_secrets(self, uid: str, names: frozenset[Name]) -> None:
-        """These are the Secrets that a subscription refers to from now on; those that nobody does are forgotten."""
+    def _use(self, uid: str, names: frozenset[Name]) -> None:
+        """This is what a subscription refers to from now on; what nobody does is forgotten."""
         before = self._used.pop(uid, frozenset())
         if names:
             self._used[uid] = names
@@ -254,9 +300,9 @@ class Reconciler:
         unused = [name for name in before - names if not self._users[name]]
         for name in unused:
             del self._users[name]
-        self.secrets.forget(unused)
+        self.secrets.polled.forget(unused)
 
-    def _secrets_changed(self, names: Iterable[Name]) -> None:
+    def _references_changed(self, names: Iterable[Name]) -> None:
         for name in names:
             for uid in self._users.get(name, ()):
                 self.enqueue(uid)
@@ -274,19 +320,19 @@ def _declared(obj: Object) -> tuple[int | None, str | None]:
     return metadata.get("generation"), (metadata.get("annotations") or {}).get(reasons.REQUESTED_AT)
 
 
-def _compile(subscription: Subscription) -> None:
-    """Refuse paths and expressions that can't be read. Raises SpecError with the position."""
+def _read_paths(subscription: Subscription) -> None:
+    """Refuse paths that can't be read. Raises SpecError."""
     for text in subscription.changed:
         paths.parse(text, "spec.filter.changed")
     for text in subscription.payload.exclude:
         paths.parse(text, "spec.payload.exclude")
-    if subscription.expression:
-        expressions.compile_filter(subscription.expression, "spec.filter.expression")
-    if subscription.payload.transform:
-        expressions.compile_value(subscription.payload.transform, "spec.payload.transform")
 
 
-def _secret_names(subscription: Subscription) -> Iterable[Name]:
-    yield subscription.namespace, subscription.signing_secret or signing_secret_name(subscription.name)
+def _references(subscription: Subscription) -> Iterable[Name]:
+    namespace = subscription.namespace
+    yield SECRETS, namespace, subscription.signing_secret or signing_secret_name(subscription.name)
+    if subscription.unguessable:
+        yield SECRETS, namespace, path_secret_name(subscription.name)
     refs = [header.ref for header in subscription.headers] + [subscription.url_ref]
-    yield from ((subscription.namespace, ref.name) for ref in refs if ref is not None)
+    yield from ((SECRETS, namespace, ref.name) for ref in refs if ref is not None)
+    yield from references(subscription)

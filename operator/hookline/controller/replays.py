@@ -13,7 +13,7 @@ from typing import Protocol
 
 from hookline import reasons
 from hookline.controller.listing import list_objects
-from hookline.controller.secrets import Api
+from hookline.controller.polled import Api
 from hookline.errors import ApiError, HooklineError, NotServed, SpecError
 from hookline.model import Object
 from hookline.stored import Replay, ReplayCounts, ReplayFinding

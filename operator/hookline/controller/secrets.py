@@ -6,32 +6,22 @@ shows all of them. See docs/decisions/0003-secrets-are-polled.md.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from hookline import keys, reasons
-from hookline.errors import ApiError, Conflict, HooklineError, InvalidKey, NotReadyError, NotServed
+from hookline.controller.polled import Api, Name, Polled
+from hookline.errors import Conflict, InvalidKey, NotReadyError
 from hookline.model import SigningKeys
 from hookline.spec import SecretRef, Subscription
 
 log = logging.getLogger(__name__)
-Name = tuple[str, str]
-
-
-class Api(Protocol):
-    """The part of the Kubernetes client that is used here."""
-
-    async def request(
-        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Any = None
-    ) -> Any:
-        """One request; raises ApiError."""
-        ...
+PLURAL = "secrets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,29 +35,18 @@ class Secret:
 
 
 class Secrets:
-    """Reads Secrets by name, and tells ``on_change`` the names of those that became other than last read."""
+    """Reads Secrets by name; ``polled`` tells ``on_change`` of those that became other than last read."""
 
     def __init__(self, api: Api, on_change: Callable[[Iterable[Name]], None]) -> None:
         self._api = api
-        self._on_change = on_change
-        self._versions: dict[Name, str] = {}  # the empty version: it was absent
+        self.polled = Polled(api, on_change)
 
     async def read(self, namespace: str, name: str) -> Secret:
         """Read one Secret. Raises NotReadyError (SecretNotFound) when it is absent or forbidden: both look alike."""
-        try:
-            raw = await self._get(namespace, name)
-        except NotServed:
-            raw = None
-        except ApiError as error:
-            if error.status not in (401, 403):
-                raise
-            raw = None
+        raw = await self.polled.read((PLURAL, namespace, name))
         if raw is None:
-            self._versions[namespace, name] = ""
             raise NotReadyError(reasons.SECRET_NOT_FOUND, f"Secret {name!r} was not found in this namespace: create it")
-        secret = _decode(raw)
-        self._versions[namespace, name] = secret.version
-        return secret
+        return _decode(raw)
 
     async def value(self, namespace: str, ref: SecretRef) -> str:
         """One value as text. Raises NotReadyError naming the Secret and the key."""
@@ -80,15 +59,10 @@ class Secrets:
         Makes the Secret when the subscription names none and it is absent; never changes one. Raises NotReadyError.
         """
         name = subscription.signing_secret or signing_secret_name(subscription.name)
-        try:
+        if subscription.signing_secret:
             secret = await self.read(subscription.namespace, name)
-        except NotReadyError:
-            if subscription.signing_secret:
-                raise
-            await self._create_signing_secret(subscription, name)
-            secret = await self.read(subscription.namespace, name)
-        if not subscription.signing_secret:
-            _refuse_leftover(secret, name, subscription)
+        else:
+            secret = await self.own(subscription, name, "signing-key", _new_signing_keys)
         hmac_keys: tuple[bytes, ...] = ()
         seeds: tuple[bytes, ...] = ()
         try:
@@ -100,37 +74,26 @@ class Secrets:
             raise NotReadyError(reasons.SECRET_INVALID, f"Secret {name!r}: {error}") from None
         return name, SigningKeys(hmac_keys, seeds), tuple(keys.encode_ed25519_public(seed) for seed in seeds)
 
-    def forget(self, names: Iterable[Name]) -> None:
-        """Stop looking at Secrets that nobody refers to any more."""
-        for name in names:
-            self._versions.pop(name, None)
+    async def own(
+        self, subscription: Subscription, name: str, kind: str, make: Callable[[], Mapping[str, str]]
+    ) -> Secret:
+        """A Secret that the operator keeps for a subscription, made with the values of ``make`` when it is absent.
 
-    async def poll(self) -> None:
-        """Look at every Secret read so far once, and tell ``on_change`` what is no longer as it was read."""
-        changed = []
-        for (namespace, name), version in list(self._versions.items()):
-            try:
-                now = (await self._get(namespace, name))["metadata"]["resourceVersion"]
-            except HooklineError as error:
-                if not isinstance(error, ApiError) or error.status not in (401, 403, 404):
-                    log.debug("secret can't be looked at", extra={"namespace": namespace, "secret": name})
-                    continue
-                now = ""
-            if now != version:
-                changed.append((namespace, name))
-            await asyncio.sleep(0)
-        if changed:
-            self._on_change(changed)
+        It is never changed afterwards. Raises NotReadyError while a deleted subscription's one of that name is left.
+        """
+        try:
+            secret = await self.read(subscription.namespace, name)
+        except NotReadyError:
+            await self._create(subscription, name, kind, make())
+            secret = await self.read(subscription.namespace, name)
+        _refuse_leftover(secret, name, subscription)
+        return secret
 
-    async def _get(self, namespace: str, name: str) -> Any:
-        return await self._api.request("GET", f"/api/v1/namespaces/{namespace}/secrets/{name}")
-
-    async def _create_signing_secret(self, subscription: Subscription, name: str) -> None:
-        seed = keys.new_ed25519()
+    async def _create(self, subscription: Subscription, name: str, kind: str, values: Mapping[str, str]) -> None:
         body = {
             "apiVersion": "v1",
             "kind": "Secret",
-            "type": f"{reasons.GROUP}/signing-key",
+            "type": f"{reasons.GROUP}/{kind}",
             "metadata": {
                 "name": name,
                 "labels": {"app.kubernetes.io/managed-by": "hookline"},
@@ -144,25 +107,37 @@ class Secrets:
                     }
                 ],
             },
-            "stringData": {
-                "v1": keys.encode_hmac(keys.new_hmac()),
-                "v1a": keys.encode_ed25519_private(seed),
-                "v1a.pub": keys.encode_ed25519_public(seed),
-            },
+            "stringData": dict(values),
         }
         try:
             await self._api.request("POST", f"/api/v1/namespaces/{subscription.namespace}/secrets", body=body)
-            log.info("made a signing Secret", extra={"subscription": f"{subscription.namespace}/{subscription.name}"})
+            where = f"{subscription.namespace}/{subscription.name}"
+            log.info("made a Secret", extra={"subscription": where, "secret": name})
         except Conflict:
-            log.debug("the signing Secret is there already")
+            log.debug("the Secret is there already")
 
 
 def signing_secret_name(subscription: str) -> str:
-    """``<subscription>-signing``, shortened with a hash where that is no legal name any more (253 characters)."""
-    name = f"{subscription}-signing"
+    """``<subscription>-signing``, shortened where it must be."""
+    return secret_name(subscription, "signing")
+
+
+def secret_name(subscription: str, what: str) -> str:
+    """``<subscription>-<what>``, shortened with a hash where that is no legal name any more (253 characters)."""
+    name = f"{subscription}-{what}"
     if len(name) <= 253:
         return name
-    return f"{subscription[:228]}-{hashlib.sha256(subscription.encode()).hexdigest()[:16]}-signing"
+    kept = 253 - len(what) - 18
+    return f"{subscription[:kept]}-{hashlib.sha256(subscription.encode()).hexdigest()[:16]}-{what}"
+
+
+def _new_signing_keys() -> dict[str, str]:
+    seed = keys.new_ed25519()
+    return {
+        "v1": keys.encode_hmac(keys.new_hmac()),
+        "v1a": keys.encode_ed25519_private(seed),
+        "v1a.pub": keys.encode_ed25519_public(seed),
+    }
 
 
 def text_of(secret: Secret, name: str, key: str) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from hookline import reasons
+from hookline.controller.credentials import HEADER_LIMIT, CheckProfile, CheckUrl, resolve_auth, resolve_tls, unchecked
+from hookline.controller.endpoint import path_secret_name, with_generated_path
 from hookline.controller.secrets import Secrets
 from hookline.errors import DestinationRefused, NotReadyError, SpecError
 from hookline.model import Finding, Target
 from hookline.spec import Subscription
 
-CheckUrl = Callable[[str], str]
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_HEADER_VALUE = re.compile(rf"[\t\x20-\x7e]{{0,{HEADER_LIMIT}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,9 @@ def literal_endpoint(subscription: Subscription, check_url: CheckUrl) -> str:
         raise SpecError(reasons.DESTINATION_REFUSED, "spec.destination.url", str(error)) from None
 
 
-async def prepare(subscription: Subscription, secrets: Secrets, check_url: CheckUrl) -> Prepared:
+async def prepare(
+    subscription: Subscription, secrets: Secrets, check_url: CheckUrl, check_profile: CheckProfile = unchecked
+) -> Prepared:
     """Resolve everything that sending needs. What a Secret lacks or holds wrongly is a finding, not an error."""
     endpoint = literal_endpoint(subscription, check_url)
     name = subscription.signing_secret
@@ -46,7 +48,11 @@ async def prepare(subscription: Subscription, secrets: Secrets, check_url: Check
         # First the keys: receivers can be set up with them while the URL is still missing.
         name, keys, public = await secrets.signing_keys(subscription)
         url, endpoint = await _url(subscription, secrets, check_url, endpoint)
+        if subscription.unguessable:
+            url = await with_generated_path(url, subscription, secrets)
         headers = await _headers(subscription, secrets)
+        auth = await resolve_auth(subscription, secrets)
+        tls = await resolve_tls(subscription, secrets, url, check_profile)
     except NotReadyError as error:
         return Prepared(None, _finding(subscription, error.reason, str(error), endpoint, name, public))
     target = Target(
@@ -63,6 +69,8 @@ async def prepare(subscription: Subscription, secrets: Secrets, check_url: Check
         paused=subscription.suspend,
         ordered=subscription.ordered,
         rate=subscription.rate,
+        auth=auth,
+        tls=tls,
     )
     blocked = reasons.SUSPENDED if subscription.suspend else ""
     message = (
@@ -74,7 +82,8 @@ async def prepare(subscription: Subscription, secrets: Secrets, check_url: Check
 def _finding(
     subscription: Subscription, blocked: str, message: str, endpoint: str, secret: str, public: tuple[str, ...] | None
 ) -> Finding:
-    return Finding(subscription.generation, True, reasons.VALID, message, blocked, endpoint, secret, public)
+    path = path_secret_name(subscription.name) if subscription.unguessable else ""
+    return Finding(subscription.generation, True, reasons.VALID, message, blocked, endpoint, secret, public, path)
 
 
 async def _url(subscription: Subscription, secrets: Secrets, check_url: CheckUrl, endpoint: str) -> tuple[str, str]:
@@ -97,6 +106,7 @@ async def _headers(subscription: Subscription, secrets: Secrets) -> tuple[tuple[
             value = await secrets.value(subscription.namespace, header.ref)
             if not _HEADER_VALUE.fullmatch(value):
                 where = f"Secret {header.ref.name!r}, key {header.ref.key!r}"
-                raise NotReadyError(reasons.SECRET_INVALID, f"{where}: must be printable ASCII to be a header's value")
+                message = f"{where}: must be printable ASCII, at most {HEADER_LIMIT} characters, to be a header's value"
+                raise NotReadyError(reasons.SECRET_INVALID, message)
         headers.append((header.name, value or ""))
     return tuple(headers)

@@ -3,7 +3,8 @@
 In: ``Claimed`` messages from the outbox and ``Target`` values from the controller.
 Out: ``Attempt`` values, recorded in the outbox and told to the status and observe rooms through ``on_attempt``.
 
-``worker`` keeps the lanes (``lane``, with its ``breaker`` and ``bucket``; ``alarms`` wake them), ``recorder`` writes
-the verdicts, ``client`` sends, ``sign`` signs, ``guard`` refuses forbidden destinations, ``dial`` opens connections to
-vetted addresses only, ``verdict`` judges the answer.
+``worker`` keeps the lanes (``lane``, with its ``breaker`` and ``bucket``; ``alarms`` wake them), ``attempt`` makes one
+attempt, ``recorder`` writes the verdicts, ``client`` sends over the pools of ``transport``, ``sign`` signs, ``guard``
+refuses forbidden destinations, ``dial`` opens connections to vetted addresses only, ``answers`` reads from them,
+``verdict`` judges the answer.
 """

@@ -15,7 +15,7 @@ class Bucket:
     exactly the time from which on ``take`` is allowed. A clock that was set back can't stop it.
     """
 
-    __slots__ = ("_full_at", "_step", "_tolerance", "limit")
+    __slots__ = ("__weakref__", "_full_at", "_step", "_tolerance", "limit")
 
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit

@@ -10,21 +10,29 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
 import aiohttp
 import httpx
+from multidict import CIMultiDict
+from yarl import URL
 
 from hookline import __version__
-from hookline.deliver.dial import LOOKUP_THREADS, GuardedConnector, Lookup, Resolver, system_lookup
+from hookline.deliver.auth import Authorizer, authorizer, header_name, static_headers
+from hookline.deliver.dial import Refused, ignore
 from hookline.deliver.guard import AddressPolicy
+from hookline.deliver.handshake import ORIGIN, Answer
+from hookline.deliver.issuers import Api
+from hookline.deliver.lookups import TENANT, Lookup, system_lookup
+from hookline.deliver.proxy import Proxy, ProxyFailed
 from hookline.deliver.sign import Signer
-from hookline.deliver.transport import Transport
+from hookline.deliver.tls import Contexts
+from hookline.deliver.tokens import TokenFailed
+from hookline.deliver.transport import Transport, Transports
 from hookline.deliver.verdict import Failure, Reason, Response, Result
-from hookline.errors import DestinationRefused
+from hookline.errors import DestinationRefused, InvalidKey
 from hookline.model import Message, Target
 
 MAX_BODY = 64 * 1024
@@ -32,16 +40,27 @@ MAX_BODY = 64 * 1024
 
 RESERVED_HEADERS = frozenset(
     {
-        *("accept-encoding", "connection", "content-encoding", "content-length", "content-type", "expect", "host"),
-        *("keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "user-agent"),
+        *(
+            "accept-encoding",
+            "connection",
+            "expect",
+            "host",
+            "keep-alive",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "user-agent",
+        ),
     }
 )
-RESERVED_PREFIXES = ("webhook-", "hookline-", "ce-", "proxy-")
+RESERVED_PREFIXES = ("webhook-", "hookline-", "ce-", "proxy-", "content-")
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 _FIELD_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?|")  # RFC 9110 §5.5, without obs-text
 
-_Header = tuple[bytes, bytes]
+_Header = tuple[str, str]
+T = TypeVar("T")
 
 
 class _InvalidHeaderError(Exception):
@@ -50,28 +69,41 @@ class _InvalidHeaderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What is the same for all messages of a target."""
+    """What is the same for all messages of a target.
+
+    ``authorizer`` makes a header anew for each attempt (a token that expires); its time counts towards the deadline.
+    """
 
     target: Target
-    url: httpx.URL
+    url: URL
     headers: tuple[_Header, ...]
     signer: Signer
     transport: Transport
+    authorizer: Authorizer | None = None
 
 
 class Client:
     """Sends messages over kept-alive connections. Make it inside the running event loop, and close it there.
 
     ``context`` is the TLS context of ``dial.tls_context``; ``lookup`` resolves names (by default the system's way).
+    ``api`` issues tokens of ServiceAccounts; ``extra_ca`` is the PEM text of ``context``. ``proxy`` is the way out, if
+    not the direct one; ``refused`` is told of each refused destination.
     """
 
-    def __init__(self, policy: AddressPolicy, context: ssl.SSLContext, lookup: Lookup = system_lookup) -> None:
-        self._policy = policy
-        self._pool = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
-        self._guarded, self._trusted = (
-            Transport(GuardedConnector(rules, Resolver(rules, lookup, self._pool), context), context)
-            for rules in (policy, None)
-        )
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        context: ssl.SSLContext,
+        lookup: Lookup = system_lookup,
+        *,
+        api: Api | None = None,
+        extra_ca: str | None = None,
+        proxy: Proxy | None = None,
+        refused: Refused = ignore,
+    ) -> None:
+        self._transports = Transports(policy, context, lookup, proxy=proxy, refused=refused)
+        self._contexts = Contexts(extra_ca)
+        self._api = api
         self._prepared: dict[str, _Prepared] = {}
 
     async def __aenter__(self) -> Self:
@@ -82,88 +114,143 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._guarded.aclose()
-        await self._trusted.aclose()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for prepared in self._prepared.values():
+            if prepared.authorizer is not None:
+                prepared.authorizer.close()
+        await self._transports.close()
+
+    def check_url(self, url: str) -> str:
+        """What may be shown of a URL that may be called. Raises DestinationRefused."""
+        return self._transports.check(url).origin
 
     def forget(self, subscription: str) -> None:
         """Drop what is kept for a subscription that is gone."""
-        self._prepared.pop(subscription, None)
+        prepared = self._prepared.pop(subscription, None)
+        if prepared is not None and prepared.authorizer is not None:
+            prepared.authorizer.close()
+        self._drop(self._contexts.use(subscription, None)[1])
 
     async def send(self, target: Target, message: Message, timestamp: int) -> Result:
         """Make one attempt, signed for ``timestamp`` (Unix seconds), within ``target.timeout`` seconds altogether.
 
         Raises nothing but NotReadyError, when the target has no key to sign with.
         """
+        return await self._guarded(target, lambda prepared, own: _exchange(prepared, message, timestamp, own))
+
+    async def options(self, target: Target, headers: tuple[_Header, ...]) -> Answer | Failure:
+        """Make one OPTIONS request, with the same headers, authentication and deadline as a message, and these."""
+        return await self._guarded(target, lambda prepared, own: _ask(prepared, (*own, *headers)))
+
+    async def _guarded(
+        self, target: Target, exchange: Callable[[_Prepared, tuple[_Header, ...]], Awaitable[T]]
+    ) -> T | Failure:
+        waiting = True  # for a token
+        TENANT.set(target.namespace)
         try:
             prepared = self._prepare(target)
-            async with asyncio.timeout(target.timeout):
-                return await _exchange(prepared, message, timestamp)
+            with prepared.transport.used():
+                async with asyncio.timeout(target.timeout):
+                    own = () if prepared.authorizer is None else (await prepared.authorizer.header(),)
+                    waiting = False
+                    return await exchange(prepared, own)
         except TimeoutError:
-            return Failure(Reason.TIMEOUT)
+            return Failure(Reason.TOKEN_FAILED if waiting else Reason.TIMEOUT)
+        except TokenFailed:
+            return Failure(Reason.TOKEN_FAILED)
+        except InvalidKey:  # the controller made the same check, so this is rare
+            return Failure(Reason.TLS_FAILED)
         except _InvalidHeaderError:
             return Failure(Reason.INVALID_HEADER)
         except (DestinationRefused, httpx.TransportError, aiohttp.ClientError, OSError) as error:
             return Failure(reason_of(error))
 
+    def _drop(self, contexts: list[ssl.SSLContext]) -> None:
+        for context in contexts:
+            self._transports.drop(context)
+
     def _prepare(self, target: Target) -> _Prepared:
         prepared = self._prepared.get(target.subscription)
         if prepared is None or prepared.target is not target:
-            endpoint = self._policy.check_url(target.url)
+            context, unused = self._contexts.use(target.subscription, target.tls)
+            self._drop(unused)
+            endpoint, transport = self._transports.route(target.url, context)
+            theirs = header_name(target.auth)
             prepared = self._prepared[target.subscription] = _Prepared(
                 target,
-                httpx.URL(endpoint.url),
-                tuple(_custom_header(name, value) for name, value in target.headers),
+                URL(endpoint.url, encoded=True),
+                (
+                    *_OURS,
+                    *(((ORIGIN, target.origin),) if target.origin else ()),
+                    *(_custom_header(name, value, theirs) for name, value in target.headers),
+                    *(_custom_header(name, value) for name, value in static_headers(target.auth)),
+                ),
                 Signer(target.keys, target.schemes),
-                self._trusted if endpoint.trusted else self._guarded,
+                transport,
+                self._authorizer(prepared, target),
             )
         return prepared
 
+    def _authorizer(self, before: _Prepared | None, target: Target) -> Authorizer | None:
+        """The one that is there, and with it its token, as long as what it is made of stays the same."""
+        if before is not None and before.authorizer is not None:
+            if (before.target.auth, before.target.timeout) == (target.auth, target.timeout):
+                return before.authorizer
+            before.authorizer.close()
+        return authorizer(target.auth, target.timeout, self._transports, self._api)
 
-_OURS: tuple[_Header, ...] = ((b"user-agent", f"hookline/{__version__}".encode()), (b"accept-encoding", b"identity"))
+
+_OURS: tuple[_Header, ...] = (("user-agent", f"hookline/{__version__}"), ("accept-encoding", "identity"))
 
 
-async def _exchange(prepared: _Prepared, message: Message, timestamp: int) -> Response:
-    headers = [
-        *((name.encode("ascii"), value.encode("ascii")) for name, value in message.headers),
-        *prepared.headers,
-        *_OURS,
-        (b"webhook-id", message.id.encode("ascii")),
-        (b"webhook-timestamp", b"%d" % timestamp),
-        (b"webhook-signature", prepared.signer.sign(message.id, timestamp, message.body).encode("ascii")),
-        (b"hookline-sequence", b"%d" % message.sequence),
-    ]
-    request = httpx.Request("POST", prepared.url, headers=headers, content=message.body)
-    response = await prepared.transport.handle_async_request(request)
+async def _exchange(prepared: _Prepared, message: Message, timestamp: int, own: tuple[_Header, ...]) -> Response:
+    for _, value in message.headers:
+        value.encode("ascii")  # aiohttp would send UTF-8
+    headers = CIMultiDict(message.headers)
+    headers.extend(prepared.headers)
+    headers.extend(own)
+    headers["webhook-id"] = message.id
+    headers["webhook-timestamp"] = str(timestamp)
+    headers["webhook-signature"] = prepared.signer.sign(message.id, timestamp, message.body)
+    headers["hookline-sequence"] = str(message.sequence)
+    answer = await prepared.transport.post(prepared.url, headers, message.body)
     try:
-        await _drain(response)
+        await _drain(answer.content)
     finally:
-        await response.aclose()
-    return Response(response.status_code, response.headers.get("retry-after"), response.headers.get("date"))
+        answer.release()  # closes the connection, where the answer or the request is not complete
+    if answer.status == 401 and prepared.authorizer is not None:
+        prepared.authorizer.refused(own[0][1])
+    return Response(answer.status, answer.headers.get("retry-after"), answer.headers.get("date"))
 
 
-async def _drain(response: httpx.Response) -> None:
+async def _ask(prepared: _Prepared, headers: tuple[_Header, ...]) -> Answer:
+    request = httpx.Request("OPTIONS", str(prepared.url), headers=[*prepared.headers, *headers])
+    response = await prepared.transport.handle_async_request(request)
+    await response.aclose()  # its body says nothing
+    return Answer(response.status_code, response.headers)
+
+
+async def _drain(body: aiohttp.StreamReader) -> None:
     """Read the body so that its connection can be used again, but not more of it than is decent."""
     read = 0
-    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 (for the type checker: it always is)
-    async for chunk in response.stream:
-        read += len(chunk)
+    while not body.at_eof():
+        read += len(await body.readany())
         if read >= MAX_BODY:
             return
 
 
-def _custom_header(name: str, value: str) -> _Header:
+def _custom_header(name: str, value: str, theirs: str | None = None) -> _Header:
     """Check a subscription's own header once more, though admission did: here it would reach the wire."""
     lower = name.lower()
-    if lower in RESERVED_HEADERS or lower.startswith(RESERVED_PREFIXES):
+    if lower in RESERVED_HEADERS or lower == theirs or lower.startswith(RESERVED_PREFIXES):
         raise _InvalidHeaderError
     if not _TOKEN.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
         raise _InvalidHeaderError
-    return lower.encode("ascii"), value.encode("ascii")
+    return lower, value
 
 
 _KINDS: tuple[tuple[tuple[type[BaseException], ...], Reason], ...] = (
     ((DestinationRefused,), Reason.DESTINATION_REFUSED),
+    ((ProxyFailed,), Reason.PROXY_FAILED),
     ((ssl.SSLError, aiohttp.ClientSSLError), Reason.TLS_FAILED),
     ((socket.gaierror, aiohttp.ClientConnectorDNSError), Reason.NAME_NOT_RESOLVED),
     ((aiohttp.ClientPayloadError, aiohttp.ClientResponseError), Reason.PROTOCOL),
@@ -173,7 +260,7 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], Reason], ...] = (
 
 
 def reason_of(error: BaseException) -> Reason:
-    """The reason for a failed attempt, by what caused the error: wrappers of two libraries hide it."""
+    """The reason for a failed attempt, by what caused the error: wrappers may hide it."""
     chain = list(_chain(error))
     for kinds, reason in _KINDS:
         if any(isinstance(link, kinds) for link in chain):

@@ -10,22 +10,22 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
-from hookline.deliver.guard import AddressPolicy
+from hookline.deliver.answers import Answers
+from hookline.deliver.guard import AddressPolicy, Stage
+from hookline.deliver.lookups import TENANT, AddressInfo, Lookups
+from hookline.deliver.proxy import Proxy
 from hookline.errors import DestinationRefused, SettingsError
 
-AddressInfo = tuple[int, int, int, str, Any]
-Lookup = Callable[[str, int], Sequence[AddressInfo]]
-"""Blocking name lookup; raises OSError. What ``getaddrinfo`` returns, for stream sockets."""
-
-LOOKUP_THREADS = 32
-"""asyncio's own pool has six threads on two cores: six hung lookups would stop everybody's."""
+Refused = Callable[[Stage], None]
+"""Told of each refusal."""
 
 KEEP_ALIVE_SECONDS = 4.0
 """Shorter than the 5 s after which common servers (Node.js, uvicorn) close: no request meets a closing connection."""
@@ -35,9 +35,8 @@ class _SocketRefused(DestinationRefused, OSError):
     """A refusal in the form in which the connection code expects its errors."""
 
 
-def system_lookup(host: str, port: int) -> Sequence[AddressInfo]:
-    """The operating system's ``getaddrinfo``, for TCP."""
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+def ignore(_: Stage) -> None:
+    """Nobody wants to be told."""
 
 
 def tls_context(extra_ca: str | None = None) -> ssl.SSLContext:
@@ -57,17 +56,16 @@ def tls_context(extra_ca: str | None = None) -> ssl.SSLContext:
 
 
 class Resolver(AbstractResolver):
-    """Name lookups in threads of its own; one bad address in an answer refuses the whole name.
+    """Name lookups; one bad address in an answer refuses the whole name.
 
     Names are absolute (looked up with a trailing dot): the search domains of a pod never apply. Without a policy (for
     hosts that the administrator trusts) names are looked up as they are written, and any address will do.
     """
 
-    def __init__(self, policy: AddressPolicy | None, lookup: Lookup, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, policy: AddressPolicy | None, lookups: Lookups, refused: Refused = ignore) -> None:
         self._policy = policy
-        self._lookup = lookup
-        self._pool = pool
-        self._running: dict[tuple[str, int], asyncio.Future[Sequence[AddressInfo]]] = {}
+        self._lookups = lookups
+        self._refused = refused
 
     async def resolve(
         self,
@@ -78,9 +76,8 @@ class Resolver(AbstractResolver):
         """The addresses of a host, in the system's order. Raises OSError or DestinationRefused."""
         name = host if self._policy is None else host.rstrip(".") + "."
         results: list[ResolveResult] = []
-        for found, _, proto, _, address in await self._share(name, port):
-            if self._policy is not None:
-                self._policy.vet(address[0])
+        for found, _, proto, _, address in await self._lookups.find(TENANT.get(), name, port):
+            self._vet(address[0])
             results.append(
                 {
                     "hostname": host,
@@ -95,30 +92,25 @@ class Resolver(AbstractResolver):
             raise OSError("the name has no address")
         return results
 
-    async def _share(self, name: str, port: int) -> Sequence[AddressInfo]:
-        """One lookup for all who want the same name at once, so that a name that hangs takes one thread."""
-        key = (name, port)
-        running = self._running.get(key)
-        if running is None:
-            loop = asyncio.get_running_loop()
-            running = loop.run_in_executor(self._pool, self._lookup, name, port)
-            self._running[key] = running
-            running.add_done_callback(lambda done: self._finish(key, done))
-        return await asyncio.shield(running)
-
-    def _finish(self, key: tuple[str, int], done: asyncio.Future[Sequence[AddressInfo]]) -> None:
-        del self._running[key]
-        if not done.cancelled():
-            done.exception()  # everybody who waited may be gone by now
+    def _vet(self, address: str) -> None:
+        if self._policy is None:
+            return
+        try:
+            self._policy.vet(address)
+        except DestinationRefused:
+            self._refused(Stage.RESOLVE)
+            raise
 
     async def close(self) -> None:
-        """Nothing to close: the pool is its maker's."""
+        """Nothing to close."""
 
 
 class GuardedConnector(aiohttp.TCPConnector):
     """A connector that dials only what a policy allows (None: anything), and looks at the peer again."""
 
-    def __init__(self, policy: AddressPolicy | None, resolver: Resolver, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, policy: AddressPolicy | None, resolver: Resolver, context: ssl.SSLContext, refused: Refused = ignore
+    ) -> None:
         super().__init__(
             resolver=resolver,
             use_dns_cache=False,
@@ -128,26 +120,93 @@ class GuardedConnector(aiohttp.TCPConnector):
             socket_factory=self._socket,
         )
         self._policy = policy
+        self._refused = refused
+        self._factory = partial[ResponseHandler](Answers, self._loop)
 
     def _socket(self, info: AddressInfo) -> socket.socket:
         family, kind, proto, _, address = info
-        self._vet(address[0])
+        self._vet(address[0], Stage.CONNECT)
         return socket.socket(family, kind, proto)
 
     async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:
         protocol = await super()._create_connection(*args, **kwargs)
         peer = protocol.transport.get_extra_info("peername") if protocol.transport is not None else None
         try:
-            self._vet(peer[0] if peer else "")
+            self._vet_peer(peer[0] if peer else "")
         except DestinationRefused:
             protocol.close()
             raise
         return protocol
 
-    def _vet(self, address: str) -> None:
+    def _vet_peer(self, address: str) -> None:
+        self._vet(address, Stage.PEER)
+
+    def _vet(self, address: str, stage: Stage) -> None:
         if self._policy is None:
             return
         try:
             self._policy.vet(address)
         except DestinationRefused as refusal:
+            self._refused(stage)
             raise _SocketRefused(str(refusal)) from None
+
+
+class ProxiedConnector(GuardedConnector):
+    """The same through the egress proxy: what is vetted is the address that the proxy is asked for.
+
+    The peer is the proxy, so there is nothing to be learned from it. With ``proxy.by_name`` no name is looked up here.
+    """
+
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        resolver: Resolver,
+        context: ssl.SSLContext,
+        refused: Refused,
+        proxy: Proxy,
+        lookups: Lookups,
+    ) -> None:
+        super().__init__(policy, resolver, context, refused)
+        self._proxy = proxy
+        self._lookups = lookups
+
+    async def _resolve_host(self, host: str, port: int, traces: Any = None) -> list[ResolveResult]:
+        if not self._proxy.by_name or _is_address(host):
+            return await super()._resolve_host(host, port, traces)
+        return [
+            {"hostname": host, "host": host, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0},
+        ]
+
+    async def _wrap_create_connection(
+        self,
+        *args: Any,
+        addr_infos: list[Any],
+        req: aiohttp.ClientRequest,
+        timeout: aiohttp.ClientTimeout,  # noqa: ARG002, ASYNC109 (aiohttp's signature; the client has the deadline)
+        client_error: type[Exception] = aiohttp.ClientConnectorError,
+        **kwargs: Any,
+    ) -> Any:
+        """Aiohttp calls this until one of the addresses will do, each time without the first of the last time."""
+        host, port = addr_infos[0][4][:2]
+        try:
+            if not self._proxy.by_name or _is_address(host):
+                self._vet(host, Stage.CONNECT)
+            tunnel = await self._proxy.tunnel(self._lookups, host, port)
+            try:
+                return await asyncio.get_running_loop().create_connection(*args, **kwargs, sock=tunnel)
+            except BaseException:
+                tunnel.close()
+                raise
+        except ssl.SSLCertVerificationError as error:
+            raise aiohttp.ClientConnectorCertificateError(req.connection_key, error) from error
+        except ssl.SSLError as error:
+            raise aiohttp.ClientConnectorSSLError(req.connection_key, error) from error
+        except OSError as error:
+            raise client_error(req.connection_key, error) from error
+
+    def _vet_peer(self, address: str) -> None:
+        """It is the proxy's."""
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.rpartition(".")[2].isdecimal()

@@ -14,12 +14,12 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from hookline.errors import DestinationRefused, SettingsError
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+from hookline import reasons
+from hookline.deliver.ranges import Address, Network, Ranges
+from hookline.errors import DestinationRefused
 
 IPV4_SPECIAL = tuple(
     IPv4Network(block)
@@ -46,6 +46,8 @@ IPV4_SPECIAL = tuple(
     )
 )
 IPV6_GLOBAL = IPv6Network("2000::/3")
+NAT64 = IPv6Network("64:ff9b::/96")
+"""The well-known prefix of RFC 6052: the last 32 bits are the IPv4 address that is really reached."""
 IPV6_SPECIAL = tuple(
     IPv6Network(block)
     for block in (
@@ -59,7 +61,7 @@ IPV6_SPECIAL = tuple(
 LOCAL_SUFFIXES = ("localhost", "local", "internal", "svc", "cluster.local")
 """Names that end so belong to the machine, the cluster or the cloud, never to the internet."""
 
-REFUSED = "the destination resolves to an address that deliveries may not reach; an administrator can allow it"
+REFUSED = reasons.ADDRESS_REFUSED
 """One text for every refused address, so that it tells nothing about what is there."""
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?]*)(?P<target>[/?].*)?")
@@ -69,6 +71,15 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _MAX_URL = 2048
+
+
+class Stage(StrEnum):
+    """Where a destination was refused: its URL, the answer of a lookup, the socket before it connects, or its peer."""
+
+    URL = "url"
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    PEER = "peer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +109,21 @@ class Endpoint:
         return self.origin + self.target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AddressPolicy:
     """What the administrator allows and forbids. With nothing set: https to ordinary addresses of the internet.
 
-    ``allowed_cidrs`` win over everything; ``refused_cidrs`` are the cluster's own ranges. ``allowed_hosts`` may be
-    reached whatever they resolve to; ``http_hosts`` may be called without TLS.
+    Of the ranges that hold an address the smallest decides: ``allowed``, ``refused``, or ``learned``, the cluster's own
+    ranges as it tells them, which ``learn`` replaces; of two that are equal the allowed one. So an allowed 10.0.0.0/8
+    opens none of the cluster's ranges within it, and an allowed /32 does. ``allowed_hosts`` may be reached whatever
+    they resolve to; ``http_hosts`` may be called without TLS.
     """
 
-    allowed_cidrs: tuple[Network, ...] = ()
-    refused_cidrs: tuple[Network, ...] = ()
+    allowed: Ranges = field(default_factory=Ranges)
+    refused: Ranges = field(default_factory=Ranges)
     allowed_hosts: frozenset[str] = frozenset()
     http_hosts: frozenset[str] = frozenset()
+    learned: Ranges = field(default_factory=Ranges)
 
     @classmethod
     def parse(
@@ -122,11 +136,15 @@ class AddressPolicy:
     ) -> AddressPolicy:
         """The policy of these texts. Raises SettingsError for a range that is none."""
         return cls(
-            tuple(_network(text) for text in allowed_cidrs),
-            tuple(_network(text) for text in refused_cidrs),
+            Ranges.parse(allowed_cidrs),
+            Ranges.parse(refused_cidrs),
             frozenset(_plain_host(text) for text in allowed_hosts),
             frozenset(_plain_host(text) for text in http_hosts),
         )
+
+    def learn(self, networks: Iterable[Network]) -> None:
+        """These are the cluster's own ranges from now on: its Services, Pods, nodes and API server."""
+        self.learned = Ranges(networks)
 
     def check_url(self, url: str) -> Endpoint:
         """Parse a URL strictly. Raises DestinationRefused with a sentence that says what to write instead.
@@ -171,27 +189,18 @@ class AddressPolicy:
     def _vet(self, address: Address) -> None:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
-        if _within(address, self.allowed_cidrs):
-            return
-        if _within(address, self.refused_cidrs) or not _ordinary(address):
+        allowed = self.allowed.closest(address)
+        refused = max(self.refused.closest(address), self.learned.closest(address))
+        if refused > allowed or (allowed < 0 and not _ordinary(address)):
             raise DestinationRefused(REFUSED)
+        if address in NAT64:  # allowed, and yet only a way to another address
+            self._vet(IPv4Address(int(address) & 0xFFFF_FFFF))
 
 
 def _ordinary(address: Address) -> bool:
     if isinstance(address, IPv4Address):
-        return not _within(address, IPV4_SPECIAL)
-    return address in IPV6_GLOBAL and not _within(address, IPV6_SPECIAL)
-
-
-def _within(address: Address, networks: Iterable[Network]) -> bool:
-    return any(address in network for network in networks)
-
-
-def _network(text: str) -> Network:
-    try:
-        return ipaddress.ip_network(text)
-    except ValueError as error:
-        raise SettingsError(f"address range: {error}; write e.g. 10.0.0.0/8") from None
+        return not any(address in block for block in IPV4_SPECIAL)
+    return address in IPV6_GLOBAL and not any(address in block for block in IPV6_SPECIAL)
 
 
 def _plain_host(text: str) -> str:

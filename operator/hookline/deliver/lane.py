@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from hookline.deliver.breaker import Breaker
@@ -17,6 +17,12 @@ from hookline.model import Claimed, Target
 
 ROOM = 4 * 1024 * 1024
 """A lane claims no more while its messages, up to the record of their verdicts, have bodies of so many bytes."""
+
+MAX_CLAIM = 256
+"""Messages that a lane with a backlog claims at once at most: a claim costs both threads a hop, whatever it brings."""
+
+QUICK_SECONDS = 0.5
+"""A lane that is through with a full claim so soon claims twice as many next time."""
 
 FRESH_SHARE = 4
 """One in so many places in flight, at least one of several, is kept for messages that were never tried."""
@@ -44,16 +50,23 @@ class Lane:
 
     ``fresh`` says that the outbox may hold messages that are due; ``due`` is the earliest known time of a later one,
     ``wake`` the time for which the dispatcher has an alarm set. ``gone`` is set when the endpoint answered 410.
-    ``workers`` counts those that take from here, ``in_flight`` the attempts under way.
+    ``workers`` counts those that take from here, ``in_flight`` the attempts under way. ``shared`` is the rate limit of
+    several lanes together; ``permitted`` is asked, with the
+    subscription's uid, before each attempt.
     """
 
     __slots__ = (
-        *("_bucket", "_fresh", "_held", "_held_back", "_past", "_retries", "_retrying", "_size"),
-        *("breaker", "closed", "due", "fresh", "gone", "in_flight", "target", "wake", "workers"),
+        *("_batch", "_bucket", "_filled_at", "_fresh", "_held", "_held_back"),
+        *("_past", "_retries", "_retrying", "_shared", "_size"),
+        *("breaker", "closed", "due", "fresh", "gone", "in_flight", "permitted", "target", "wake", "workers"),
     )
 
-    def __init__(self, target: Target) -> None:
+    def __init__(
+        self, target: Target, shared: Bucket | None = None, permitted: Callable[[str], bool] = lambda _: True
+    ) -> None:
         self.target = target
+        self.permitted = permitted
+        self._shared = shared
         self.fresh = True
         self.due = math.inf
         self.wake = math.inf
@@ -63,6 +76,8 @@ class Lane:
         self.in_flight = 0
         self.breaker = Breaker()
         self._bucket = Bucket(target.rate) if target.rate else None
+        self._batch = 0  # what a quick lane claims instead of twice its places
+        self._filled_at = -math.inf
         self._held_back = 0.0  # by a Retry-After, until then
         self._retrying = 0
         self._retries: deque[Claimed] = deque()
@@ -76,13 +91,15 @@ class Lane:
     @property
     def open(self) -> bool:
         """Whether messages may be sent at all."""
-        return not (self.closed or self.gone or self.target.paused)
+        return not (self.closed or self.gone or self.target.paused) and self.permitted(self.target.subscription)
 
     def ready_at(self, now: float) -> float:
         """When the next attempt may begin; infinity when that is no matter of time."""
         if not self.open:
             return math.inf
         rated = self._bucket.ready_at(now) if self._bucket else now
+        if self._shared:
+            rated = max(rated, self._shared.ready_at(now))
         return max(self._held_back, self.breaker.ready_at(now), rated)
 
     @property
@@ -106,7 +123,12 @@ class Lane:
     @property
     def low(self) -> bool:
         """Whether it is time to claim more: claims are made for many messages at once."""
-        return self.queued <= self.places and self._size <= ROOM // 2
+        return self.queued <= self._depth // 2 and self._size <= ROOM // 2
+
+    @property
+    def _depth(self) -> int:
+        """How many messages may wait here."""
+        return max(self._batch, 2 * self.places)
 
     def wish(self, now: float) -> Wish | None:
         """What to claim now; None when nothing may be due, there is enough, or nothing may be sent."""
@@ -117,10 +139,22 @@ class Lane:
             probe = self.breaker.allows(now) and not self.in_flight and not self.queued
             return Wish(1, 1, room) if probe else None
         if self.low:
-            wanted = 2 * self.places - self.queued
+            if now - self._filled_at >= QUICK_SECONDS:
+                self._batch = 0
+            wanted = self._depth - self.queued
             return Wish(wanted, min(max(2 * self.retry_places - len(self._retries), 0), wanted), room)
         kept = self.places - self.retry_places - len(self._fresh)
         return Wish(kept, 0, room) if kept > 0 and room > 0 else None  # the places kept for them may be free
+
+    def filled(self, now: float) -> None:
+        """A claim brought all that was asked for: there may be more, and soon it may be worth to ask for more at once.
+
+        So what a lane holds is what it sends within a moment: one that is slow, or limited, keeps to twice its places.
+        """
+        self.fresh = True
+        if now - self._filled_at < QUICK_SECONDS:
+            self._batch = min(2 * self._depth, MAX_CLAIM)
+        self._filled_at = now
 
     def accept(self, claims: Iterable[Claimed], now: float) -> list[int]:
         """Queue claimed messages. Returns the rows to give back: those that may not be sent any more."""
@@ -150,8 +184,9 @@ class Lane:
             self.in_flight += 1
             self._retrying += claimed.attempts > 0
             self.breaker.begin()
-            if self._bucket:
-                self._bucket.take(now)
+            for bucket in (self._bucket, self._shared):
+                if bucket:
+                    bucket.take(now)
         return claimed
 
     def _next(self) -> Claimed | None:

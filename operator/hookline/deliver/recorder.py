@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +20,10 @@ from hookline.model import Attempt
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 512
+FEW = 64
+LINGER_SECONDS = 0.01
+"""While fewer than ``FEW`` verdicts wait, the recorder waits for more for so long: each transaction costs an fsync."""
+
 MAX_WAITING = 2048
 """Workers pause when so many attempts wait to be recorded: an outbox that can't write must not fill the memory."""
 
@@ -54,14 +59,17 @@ class Recorder:
         self._on_recorded = on_recorded
         self._waiting: deque[Attempt] = deque()
         self._work = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._space = asyncio.Event()
         self._space.set()
         self._finishing = False
 
-    def add(self, attempt: Attempt) -> None:
-        """Take an attempt over; from here on it is not lost while the process lives."""
+    def add(self, attempt: Attempt, *, urgent: bool = False) -> None:
+        """Take an attempt over; from here on it is not lost while the process lives. ``urgent``: others wait for it."""
         self._waiting.append(attempt)
         self._work.set()
+        if urgent or len(self._waiting) >= FEW:
+            self._hurry.set()
         if len(self._waiting) >= MAX_WAITING:
             self._space.clear()
 
@@ -73,6 +81,7 @@ class Recorder:
         """Let ``run`` return when everything is written."""
         self._finishing = True
         self._work.set()
+        self._hurry.set()
 
     async def run(self) -> None:
         """Write until ``finish``; a failing outbox is tried again for ever."""
@@ -80,12 +89,21 @@ class Recorder:
             await self._work.wait()
             self._work.clear()
             while self._waiting:
+                await self._linger()
                 batch = list(islice(self._waiting, MAX_BATCH))
                 recorded = await self._write(batch)
                 for _ in batch:
                     self._waiting.popleft()
                 self._space.set()
                 self._on_recorded(recorded)
+
+    async def _linger(self) -> None:
+        if len(self._waiting) < FEW:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    await self._hurry.wait()
+        if not self._finishing:
+            self._hurry.clear()
 
     async def _write(self, batch: Sequence[Attempt]) -> Sequence[Attempt]:
         """Write until it is done; returns what was written. One that can't be stored at all doesn't stop the others."""

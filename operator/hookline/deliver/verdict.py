@@ -28,9 +28,12 @@ class Reason(StrEnum):
     UNREACHABLE = "Unreachable"
     NAME_NOT_RESOLVED = "NameNotResolved"
     DESTINATION_REFUSED = "DestinationRefused"
+    PROXY_FAILED = "ProxyFailed"
     PROTOCOL = "Protocol"
     INVALID_HEADER = "InvalidHeader"
     INTERNAL_ERROR = "InternalError"
+    EXPIRED = "Expired"
+    TOKEN_FAILED = "TokenFailed"  # noqa: S105 (a reason, no secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +130,14 @@ def retry_after_seconds(value: str | None, now: float) -> float:
     return max(date - now, 0.0) if date is not None else 0.0
 
 
-def clock_skew(date: str | None, now: float) -> float | None:
-    """The receiver's clock minus ours in seconds, by the Date header (whole seconds); None when there is none."""
+def clock_skew(date: str | None, started: float, now: float) -> float | None:
+    """By how many seconds the receiver's clock is ahead of ours at least, by its Date; None when there is none.
+
+    The answer was made at some moment between ``started`` and ``now``, and Date cuts off fractions (RFC 9110 §6.6.1):
+    what that explains is no skew, however long the answer took.
+    """
     then = http_date(date) if date is not None else None
-    return then - now if then is not None else None
+    return None if then is None else max(then - now, 0.0) + min(then + 1 - started, 0.0)
 
 
 @lru_cache(maxsize=64)  # every answer within a second carries the same text

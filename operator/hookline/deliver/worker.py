@@ -15,19 +15,19 @@ import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from hookline.deliver.alarms import Alarms
+from hookline.deliver.attempt import Attempts, Judge, Sender, expired
+from hookline.deliver.bucket import Bucket
 from hookline.deliver.lane import Lane, Wish
 from hookline.deliver.recorder import Backoff, Recorder, Recording, where
-from hookline.deliver.verdict import Failure, Reason, Response, Result, clock_skew, throttled_until, trouble
+from hookline.deliver.verdict import Result, throttled_until, trouble
 from hookline.errors import StoreError
-from hookline.model import Attempt, Claimed, Message, Outcome, Target, Verdict
-from hookline.spec import RetryPolicy
+from hookline.model import Attempt, Claimed, Target, Verdict
+from hookline.spec import RateLimit
 
 logger = logging.getLogger(__name__)
-
-Judge = Callable[[Claimed, RetryPolicy, Result, float], Verdict]
-"""``verdict.judge`` with its randomness and schedule bound."""
 
 SWEEP_SECONDS = 30.0
 """The outbox is asked again at least so often: a lost notice or a stepped clock delays nothing for longer."""
@@ -37,8 +37,6 @@ REFRESH_SECONDS = 0.5
 
 FLUSH_SECONDS = 3.0
 """How long the last verdicts may take to be recorded at shutdown, after the grace."""
-
-_UNJUDGED_RETRY_SECONDS = 300.0
 
 
 class Outbox(Recording, Protocol):
@@ -62,21 +60,12 @@ class Outbox(Recording, Protocol):
         """When the earliest unclaimed message of each subscription is due."""
 
 
-class Sender(Protocol):
-    """What the dispatcher needs of ``hookline.deliver.client.Client``."""
-
-    async def send(self, target: Target, message: Message, timestamp: int) -> Result:
-        """Make one attempt."""
-
-    def forget(self, subscription: str) -> None:
-        """Drop what is kept for a subscription."""
-
-
 class Dispatcher:
     """Delivers what the outbox holds to the targets that it was told. All methods belong to one event loop.
 
     ``on_attempt`` is called once for each recorded attempt and must be quick; ``on_breaker`` when the circuit breaker
-    of a subscription opened (True) or closed. ``clock`` gives Unix time.
+    of a subscription opened (True) or closed. ``clock`` gives Unix time. ``namespace_rate`` is how many attempts per
+    second all subscriptions of a namespace may begin together; 0: any number. ``may_send`` is asked of each.
     """
 
     def __init__(
@@ -87,10 +76,15 @@ class Dispatcher:
         on_attempt: Callable[[Attempt], None],
         clock: Callable[[], float],
         on_breaker: Callable[[str, bool], None] = lambda _, __: None,
+        namespace_rate: int = 0,
+        may_send: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        self._may_send = may_send
+        self._namespace_rate = namespace_rate
+        self._buckets: WeakValueDictionary[str, Bucket] = WeakValueDictionary()
         self._store = store
         self._client = client
-        self._judge = judge
+        self._attempts = Attempts(client, judge, clock)
         self._on_attempt = on_attempt
         self._clock = clock
         self._on_breaker = on_breaker
@@ -105,7 +99,6 @@ class Dispatcher:
         self._loops: list[asyncio.Task[None]] = []
         self._recorder = Recorder(store, self._recorded)
         self._refreshed = -math.inf
-        self._in_flight = 0
         self._round = math.inf
 
     @property
@@ -116,7 +109,7 @@ class Dispatcher:
     @property
     def in_flight(self) -> int:
         """How many attempts are being made now."""
-        return self._in_flight
+        return self._attempts.in_flight
 
     @property
     def breakers_open(self) -> int:
@@ -130,7 +123,7 @@ class Dispatcher:
         """
         lane = self._lanes.get(target.subscription)
         if lane is None:
-            lane = self._lanes[target.subscription] = Lane(target)
+            lane = self._lanes[target.subscription] = Lane(target, self._shared(target.namespace), self._may_send)
         elif lane.target == target:
             return
         else:
@@ -144,6 +137,15 @@ class Dispatcher:
         if lane is not None:
             self._retarget(lane, replace(lane.target))
             self._rouse(lane)
+
+    def _shared(self, namespace: str) -> Bucket | None:
+        """What limits all lanes of a namespace together; it lasts as long as one of them does."""
+        if not self._namespace_rate:
+            return None
+        bucket = self._buckets.get(namespace)
+        if bucket is None:
+            bucket = self._buckets[namespace] = Bucket(RateLimit(self._namespace_rate, self._namespace_rate))
+        return bucket
 
     def _retarget(self, lane: Lane, target: Target) -> None:
         if lane.breaker.open:
@@ -260,6 +262,7 @@ class Dispatcher:
             self.notify(wishes)
             raise
         self._hand_out(claims, wishes)
+        await self._recorder.space()  # what expired is recorded without a worker
 
     def _hand_out(self, claims: Sequence[Claimed], wishes: Mapping[str, Wish]) -> None:
         by_lane: dict[str, list[Claimed]] = {}
@@ -272,10 +275,20 @@ class Dispatcher:
                 refused = [claimed.row for claimed in mine]
             else:
                 if wishes[subscription].limits(mine):
-                    lane.fresh = True  # there may be more; a worker asks for it when the queue runs low
-                refused = lane.accept(mine, now)
+                    lane.filled(now)  # there may be more; a worker asks for it when the queue runs low
+                refused = lane.accept(self._in_time(mine, lane.target, now), now)
                 self._hire(lane, now)
             self._discard(refused)
+
+    def _in_time(self, claims: Sequence[Claimed], target: Target, now: float) -> list[Claimed]:
+        """End the messages whose time is over; returns the others."""
+        kept: list[Claimed] = []
+        for claimed in claims:
+            if (end := expired(claimed, target, now)) is not None:
+                self._recorder.add(end, urgent=target.ordered)
+            else:
+                kept.append(claimed)
+        return kept
 
     def _discard(self, rows: list[int]) -> None:
         if rows:
@@ -325,7 +338,7 @@ class Dispatcher:
             while (claimed := lane.take(self._clock())) is not None:
                 if lane.fresh and lane.low:
                     self._rouse(lane)
-                self._recorder.add(await self._attempt(lane, claimed))
+                self._recorder.add(await self._attempt(lane, claimed), urgent=lane.target.ordered)
                 await self._recorder.space()
         finally:
             lane.workers -= 1
@@ -333,47 +346,31 @@ class Dispatcher:
                 self._rouse(lane)
 
     async def _attempt(self, lane: Lane, claimed: Claimed) -> Attempt:
-        loop = asyncio.get_running_loop()
-        started, begun = self._clock(), loop.time()
         target = lane.target
-        self._in_flight += 1
+        end = expired(claimed, target, self._clock())
         try:
-            result = await self._client.send(target, claimed.message, int(started))
+            attempt, result = (end, None) if end is not None else await self._attempts.make(claimed, target)
         except asyncio.CancelledError:
             self._unwanted.append(claimed.row)
             raise
-        except Exception as error:  # noqa: BLE001 (one message must not end the lane)
-            logger.error("attempt for %s/%s broke: %s", target.namespace, target.name, where(error))  # noqa: TRY400
-            result = Failure(Reason.INTERNAL_ERROR)
         finally:
-            self._in_flight -= 1
             lane.ended(claimed)
-        now = self._clock()
-        verdict = self._judged(claimed, target, result, now)
         if lane.target is target:  # else it is about an endpoint of the past
-            self._learn(lane, result, verdict, now)
-        skew = clock_skew(result.date, now) if isinstance(result, Response) else None
-        return Attempt(claimed, verdict, started, loop.time() - begun, skew)
+            self._learn(lane, result, attempt.verdict, self._clock())
+        return attempt
 
-    def _learn(self, lane: Lane, result: Result, verdict: Verdict, now: float) -> None:
-        """What a result means for the messages that come after it."""
+    def _learn(self, lane: Lane, result: Result | None, verdict: Verdict, now: float) -> None:
+        """What a result (None: nobody was asked) means for the messages that come after it."""
         if verdict.gone:
             self._discard(lane.stop_gone())
-        if (until := throttled_until(result, now)) > now:
+        if result is not None and (until := throttled_until(result, now)) > now:
             self._discard(lane.hold_back(until))
-        changed, rows = lane.judge(trouble(result), now)
+        changed, rows = lane.judge(None if result is None else trouble(result), now)
         self._discard(rows)
         if changed:
             lane.fresh = True
             self._rouse(lane)
             self._on_breaker(lane.target.subscription, lane.breaker.open)
-
-    def _judged(self, claimed: Claimed, target: Target, result: Result, now: float) -> Verdict:
-        try:
-            return self._judge(claimed, target.retry, result, now)
-        except Exception as error:  # noqa: BLE001 (as above)
-            logger.error("no verdict for %s/%s: %s", target.namespace, target.name, where(error))  # noqa: TRY400
-            return Verdict(Outcome.RETRY, str(Reason.INTERNAL_ERROR), retry_at=now + _UNJUDGED_RETRY_SECONDS)
 
     def _recorded(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:

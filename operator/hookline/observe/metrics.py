@@ -6,12 +6,14 @@ https://prometheus.io/docs/practices/naming/ No label holds a name, a URL, a uid
 from __future__ import annotations
 
 import platform
+import statistics
 from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
 from hookline import __version__
+from hookline.expressions.worker import Cause
 from hookline.model import Attempt, Counts, Outcome
 from hookline.reasons import DROP_REASONS
 from hookline.spec import Operation
@@ -59,6 +61,12 @@ class Metrics:
             ["state", "reason"],
             registry=registry,
         )
+        self._refused = Counter(
+            "hookline_destinations_refused",
+            "Destinations that the address policy refused, by where it was seen.",
+            ["stage"],
+            registry=registry,
+        )
         self._duration = Histogram(
             "hookline_delivery_attempt_duration_seconds",
             "Time of one attempt, DNS to the last byte.",
@@ -90,6 +98,18 @@ class Metrics:
         self._patch_errors = Counter(
             "hookline_status_patch_errors", "Status patches that failed, by class of code.", ["code"], registry=registry
         )
+        self._reviews = Counter(
+            "hookline_access_reviews",
+            "SubjectAccessReviews of subscriptions' ServiceAccounts, by result.",
+            ["result"],
+            registry=registry,
+        )
+        self._expression_deaths = Counter(
+            "hookline_expression_worker_restarts",
+            "Processes for expressions that were replaced, by what ended them.",
+            ["cause"],
+            registry=registry,
+        )
         self._kopf_restarts = Counter("hookline_controller_restarts", "Restarts of the controller.", registry=registry)
         self._store_errors = Counter(
             "hookline_store_errors", "Calls of the outbox that failed, by operation.", ["operation"], registry=registry
@@ -105,26 +125,43 @@ class Metrics:
             "How late the event loop was at worst since last asked.",
             registry=registry,
         )
+        self._skew = Gauge(
+            "hookline_clock_skew_seconds",
+            "By how much the endpoints' clocks are ahead of ours; a median far from 0 says that ours is wrong.",
+            ["statistic"],
+            registry=registry,
+        )
+        self._skewed = Gauge(
+            "hookline_clock_skewed_subscriptions",
+            "Subscriptions whose endpoint's clock is off by more than receivers tolerate.",
+            registry=registry,
+        )
+        self.clocks([], 0)
         for name in store_operations:
             self._store_errors.labels(name)
+        self._received_of = {operation: self._received.labels(operation.value) for operation in Operation}
+        self._attempts_of = {outcome: self._attempts.labels(outcome.value) for outcome in Outcome}
         for operation in Operation:
-            self._received.labels(operation.value)
             self._repairs.labels(operation.value)
         for reason in DROP_REASONS:
             self._dropped.labels(reason)
-        for outcome in Outcome:
-            self._attempts.labels(outcome.value)
+        for stage in ("url", "resolve", "connect", "peer"):
+            self._refused.labels(stage)
         for state in ("pending", "delivered", "dead"):
             self._outbox.labels(state)
         self.pruned(Pruned())
         for code in ("0", "4xx", "5xx"):
             self._patch_errors.labels(code)
+        for result in ("allowed", "denied", "failed"):
+            self._reviews.labels(result)
+        for cause in Cause:
+            self._expression_deaths.labels(cause.value)
         for ready in ("true", "false"):
             self._subscriptions.labels(ready)
 
     def received(self, operation: Operation) -> None:
         """A change came from a watch."""
-        self._received.labels(operation.value).inc()
+        self._received_of[operation].inc()
 
     def matched(self, count: int) -> None:
         """A change matched so many subscriptions."""
@@ -140,9 +177,10 @@ class Metrics:
         self._repairs.labels(operation.value).inc()
 
     def attempt(self, attempt: Attempt) -> None:
-        """One attempt ended."""
-        self._attempts.labels(attempt.verdict.outcome.value).inc()
-        self._duration.observe(attempt.duration)
+        """One attempt ended, or a message without one."""
+        if attempt.made:
+            self._attempts_of[attempt.verdict.outcome].inc()
+            self._duration.observe(attempt.duration)
         if attempt.verdict.outcome is Outcome.DELIVERED:
             finished = attempt.started + attempt.duration
             self._latency.observe(max(0.0, finished - attempt.claimed.message.observed))
@@ -154,6 +192,18 @@ class Metrics:
         for reason, counts in (("age", pruned.aged), ("size", pruned.crowded)):
             self._pruned.labels("delivered", reason).inc(counts.delivered)
             self._pruned.labels("dead", reason).inc(counts.dead)
+
+    def reviewed(self, result: str) -> None:
+        """One SubjectAccessReview ended: ``allowed``, ``denied`` or ``failed``."""
+        self._reviews.labels(result).inc()
+
+    def expression_worker_died(self, cause: Cause) -> None:
+        """A process for expressions ended in its work."""
+        self._expression_deaths.labels(cause.value).inc()
+
+    def destination_refused(self, stage: str) -> None:
+        """A destination was refused; ``stage`` is a value of ``hookline.deliver.guard.Stage``."""
+        self._refused.labels(stage).inc()
 
     def store_failed(self, operation: str) -> None:
         """A call of the outbox failed."""
@@ -192,6 +242,12 @@ class Metrics:
         self._watches.set(watches)
         self._watch_failing.set(failing)
         self._staleness.set(staleness)
+
+    def clocks(self, skews: Sequence[int], exceeding: int) -> None:
+        """By how many seconds each endpoint's clock is ahead of ours, where known; of how many that is too much."""
+        self._skew.labels("median").set(statistics.median(skews) if skews else 0)
+        self._skew.labels("worst").set(max(skews, key=abs, default=0))
+        self._skewed.set(exceeding)
 
     def subscriptions(self, ready: int, total: int) -> None:
         """How many subscriptions there are and are ready."""

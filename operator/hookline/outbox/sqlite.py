@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hookline.errors import StoreError
 from hookline.model import Attempt, Claimed, Counts, Seen, WatchCommit
+from hookline.outbox.sealing import Sealing
 from hookline.outbox.sqlite_messages import NOTHING
 from hookline.outbox.sqlite_writer import Session, Writer
 from hookline.stored import Pruned, Replay, ReplayCounts, Retention
@@ -25,12 +26,15 @@ FORGET_AT_ONCE = 2000
 class SqliteStore:
     """An outbox in the file ``path``, which must be on a local disk. ``clock`` gives Unix seconds.
 
+    ``sealing`` has the keys with which bodies and last-seen objects are sealed; by default there is none.
+
     A call that is cancelled may still take effect, except ``claim``: what it had claimed is released.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, sealing: Sealing | None = None) -> None:
         self._path = path
         self._clock = clock
+        self._sealing = sealing or Sealing()
         self._current: Writer | None = None
         self._ordered: dict[str, bool] = {}  # as the file says, where it is known
 
@@ -43,11 +47,12 @@ class SqliteStore:
     async def open(self) -> None:
         """Open or create the file and bring its schema up to date. Raises StoreVersionError on a newer schema.
 
-        Raises StoreError when another process owns the file, or when it is no outbox.
+        Raises StoreError when another process owns the file, or when it is no outbox, and StoreKeyMissing when it holds
+        what was sealed with a key that is not configured; nothing is changed then.
         """
         if self._current is not None:
             raise StoreError(f"outbox {self._path}: open already")
-        writer = Writer(self._path, self._clock)
+        writer = Writer(self._path, self._clock, self._sealing)
         await writer.start()
         self._current = writer
 

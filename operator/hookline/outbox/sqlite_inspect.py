@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,8 +20,9 @@ import apsw
 import orjson
 
 from hookline.errors import StoreError, StoreInUse, StoreVersionError
+from hookline.outbox.sealing import Sealing, body_of
 from hookline.outbox.sqlite_file import store_error
-from hookline.outbox.sqlite_invariants import findings
+from hookline.outbox.sqlite_invariants import MAX_EACH, findings
 from hookline.outbox.sqlite_schema import APPLICATION_ID, DEAD, DELIVERED, MIGRATIONS, PENDING
 
 STATES = {"pending": PENDING, "delivered": DELIVERED, "dead": DEAD}
@@ -64,11 +66,13 @@ class Wanted:
 class Inspector:
     """A context in which the file is open for reading, and no operator can start on it.
 
-    Entering raises StoreInUse while one runs, StoreVersionError on a newer schema, StoreError on anything else.
+    ``sealing`` has the keys of an outbox that is sealed; they are needed for bodies alone. Entering raises StoreInUse
+    while one runs, StoreVersionError on a newer schema, StoreError on anything else.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sealing: Sealing | None = None) -> None:
         self._path = path
+        self._sealing = sealing or Sealing()
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -89,8 +93,8 @@ class Inspector:
             raise store_error(self._path, error) from error
 
     def check(self) -> list[str]:
-        """What is wrong, a sentence each; empty when all is well."""
-        return findings(self._db)
+        """What is wrong, a sentence each; empty when all is well. What is sealed is opened where the keys are there."""
+        return findings(self._db) or list(islice(self._unopened(), MAX_EACH))
 
     def entries(self, wanted: Wanted) -> Iterator[Entry]:
         """The messages, the oldest first."""
@@ -98,9 +102,23 @@ class Inspector:
             yield Entry(_NAMES[row[0]], *row[1:])
 
     def contents(self, wanted: Wanted) -> Iterator[tuple[Entry, list[list[str]], bytes]]:
-        """The messages with their headers, as (name, value), and bodies."""
-        for row in self._rows(wanted, ", headers, body", "JOIN contents USING (row)"):
-            yield Entry(_NAMES[row[0]], *row[1:-2]), orjson.loads(row[-2]), row[-1]
+        """The messages with their headers, as (name, value), and bodies. Raises StoreKeyMissing, StoreDamaged."""
+        for row in self._rows(wanted, ", headers, seal, body", "JOIN contents USING (row)"):
+            entry = Entry(_NAMES[row[0]], *row[1:-3])
+            yield entry, orjson.loads(row[-3]), self._sealing.open(body_of(entry.subscription, entry.id), *row[-2:])
+
+    def _unopened(self) -> Iterator[str]:
+        if self._sealing.current is None:
+            return
+        sealed = self._db.execute(
+            "SELECT uid, messages.id, seal, body FROM contents JOIN messages USING (row) "
+            "JOIN subscriptions ON subscriptions.id = subscription WHERE seal IS NOT NULL"
+        )
+        for uid, ident, *stored in sealed:
+            try:
+                self._sealing.open(body_of(uid, ident), *stored)
+            except StoreError as error:
+                yield f"message {ident} of subscription {uid}: its body can't be opened: {error}"
 
     def _rows(self, wanted: Wanted, more: str = "", join: str = "") -> Iterator[Any]:
         return self._db.execute(

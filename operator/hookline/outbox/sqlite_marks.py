@@ -6,26 +6,33 @@ writer's thread (``sqlite_writer``), inside its transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import apsw
 
 from hookline.model import Seen, WatchCommit
+from hookline.outbox.sealing import Sealing, last_seen_of
 
 # A rowid table with a slim unique index: projections are kilobytes, which a WITHOUT ROWID table would move to overflow
 # pages, and listing the uids of a scope reads the index alone.
-_SEE = """INSERT INTO seen (scope, uid, resource_version, projection, is_full) VALUES (?, ?, ?, ?, ?)
+_SEE = """INSERT INTO seen (scope, uid, resource_version, is_full, seal, projection) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (scope, uid) DO UPDATE SET resource_version = excluded.resource_version,
-    projection = excluded.projection, is_full = excluded.is_full"""
-_LOOK = """SELECT uid, seen.resource_version, projection, is_full FROM seen
+    seal = excluded.seal, projection = excluded.projection, is_full = excluded.is_full"""
+_LOOK = """SELECT uid, seen.resource_version, is_full, seal, projection FROM seen
 WHERE scope = (SELECT id FROM scopes WHERE key = ?) AND uid = ?"""
+
+# By counting in indexes: a scan would read all projections at each start.
+_OTHERWISE = "SELECT (SELECT count(*) FROM seen) > (SELECT count(*) FROM seen WHERE seal = ?)"
+_OTHERS = """SELECT seen.id, key, uid, seen.resource_version, seal, projection FROM seen
+JOIN scopes ON scopes.id = scope WHERE seal IS NOT ? LIMIT ?"""
 
 
 class Marks:
     """The tables of checkpoints, last-seen objects and attachments on one connection."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, sealing: Sealing) -> None:
         self._db = connection
+        self._sealing = sealing
 
     def advance(self, commit: WatchCommit) -> None:
         """Apply the last-seen entries and the checkpoint of one step of a watch; what is forgotten wins."""
@@ -33,7 +40,20 @@ class Marks:
             return
         self._db.execute("INSERT INTO scopes (key) VALUES (?) ON CONFLICT DO NOTHING", (commit.scope_key,))
         scope: int = self._db.execute("SELECT id FROM scopes WHERE key = ?", (commit.scope_key,)).get
-        self._db.executemany(_SEE, ((scope, s.uid, s.resource_version, s.projection, int(s.full)) for s in commit.seen))
+        seal, key = self._sealing.seal, commit.scope_key
+        self._db.executemany(
+            _SEE,
+            (
+                (
+                    scope,
+                    s.uid,
+                    s.resource_version,
+                    int(s.full),
+                    *seal(last_seen_of(key, s.uid, s.resource_version), s.projection),
+                )
+                for s in commit.seen
+            ),
+        )
         self._db.executemany("DELETE FROM seen WHERE scope = ? AND uid = ?", ((scope, uid) for uid in commit.forgotten))
         if commit.resource_version is not None:
             self._db.execute("UPDATE scopes SET resource_version = ? WHERE id = ?", (commit.resource_version, scope))
@@ -46,7 +66,12 @@ class Marks:
     def seen(self, scope_key: str, uids: Sequence[str]) -> dict[str, Seen]:
         """The last-seen entries of these objects, by uid."""
         rows = self._db.executemany(_LOOK, ((scope_key, uid) for uid in uids))
-        return {uid: Seen(uid, version, projection, bool(full)) for uid, version, projection, full in rows}
+        return {
+            uid: Seen(
+                uid, version, self._sealing.open(last_seen_of(scope_key, uid, version), number, stored), bool(full)
+            )
+            for uid, version, full, number, stored in rows
+        }
 
     def seen_uids(self, scope_key: str) -> frozenset[str]:
         """The uids of all objects in the last-seen index of a scope."""
@@ -82,3 +107,32 @@ class Marks:
         """The uids of all subscriptions with notes here or a row among the messages' counters."""
         rows = self._db.execute("SELECT uid FROM subscriptions UNION SELECT subscription FROM attachments")
         return frozenset(uid for (uid,) in rows)
+
+    def keys(self) -> frozenset[int]:
+        """The numbers of all keys that anything is sealed with: one look into an index for each."""
+        return frozenset(number for table in ("contents", "seen") for number in _numbers(self._db, table))
+
+    def sealed_otherwise(self) -> bool:
+        """Whether any last-seen object is clear, or sealed with another key than the current one."""
+        return bool(self._db.execute(_OTHERWISE, (self._sealing.current,)).get)
+
+    def seal_again(self, limit: int) -> None:
+        """Seal at most ``limit`` of these last-seen objects with the current key.
+
+        Messages end by themselves, but a last-seen object stays as it is as long as nobody changes it.
+        """
+        rows = self._db.execute(_OTHERS, (self._sealing.current, limit)).fetchall()
+        for ident, key, uid, version, number, stored in rows:
+            identity = last_seen_of(key, uid, version)
+            clear = self._sealing.open(identity, number, stored)
+            self._db.execute(
+                "UPDATE seen SET seal = ?, projection = ? WHERE id = ?", (*self._sealing.seal(identity, clear), ident)
+            )
+
+
+def _numbers(db: apsw.Connection, table: str) -> Iterator[int]:
+    number: int | None = -1
+    while number is not None:
+        number = db.execute(f"SELECT min(seal) FROM {table} WHERE seal > ?", (number,)).get  # noqa: S608 (ours)
+        if number is not None:
+            yield number

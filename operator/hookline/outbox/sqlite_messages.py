@@ -17,6 +17,7 @@ import apsw
 import orjson
 
 from hookline.model import Attempt, Claimed, Counts, Message, Outcome
+from hookline.outbox.sealing import Sealing, body_of
 from hookline.outbox.sqlite_claims import Claims
 from hookline.outbox.sqlite_counts import Tally
 from hookline.outbox.sqlite_schema import DEAD, DELIVERED, PENDING
@@ -32,7 +33,7 @@ ORDER BY due, row LIMIT ?"""
 _DUE_HEADS = """SELECT due, row, object_uid FROM messages INDEXED BY messages_heads
 WHERE state = 0 AND head = 1 AND subscription = (SELECT id FROM subscriptions WHERE uid = ?) AND tried = ? AND due <= ?
 ORDER BY due, row LIMIT ?"""
-_LOAD = """SELECT id, sequence, object_uid, event_type, headers, body, observed, attempts,
+_LOAD = """SELECT id, sequence, object_uid, event_type, headers, seal, body, observed, attempts,
     coalesce(replayed, stored)
 FROM messages JOIN contents USING (row) WHERE row = ?"""
 _FIRST_DUE = """SELECT uid, ordered, min(
@@ -48,16 +49,17 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subscription, id) DO NOTHING 
 _FORGET = """DELETE FROM messages WHERE row IN (SELECT row FROM messages
     WHERE subscription = (SELECT id FROM subscriptions WHERE uid = ?) ORDER BY row DESC LIMIT ?)
 RETURNING subscription, state, size"""
-_RECORD = """UPDATE messages SET state = ?, due = ?, attempts = attempts + 1, reason = ?, status_code = ?, finished = ?
+_RECORD = """UPDATE messages SET state = ?, due = ?, attempts = attempts + ?, reason = ?, status_code = ?, finished = ?
 WHERE row = ? AND state = 0 RETURNING subscription, state, size"""
 
 
 class Messages:
     """The queue's tables on one connection, together with the claims on them. ``clock`` gives Unix seconds."""
 
-    def __init__(self, connection: apsw.Connection, clock: Callable[[], float]) -> None:
+    def __init__(self, connection: apsw.Connection, clock: Callable[[], float], sealing: Sealing) -> None:
         self._db = connection
         self._clock = clock
+        self._sealing = sealing
         self.claims = Claims()
         # Counted here, not by SQLite, which would give a deleted message's number to the next one: a verdict that
         # arrives late could then hit a message that was never sent.
@@ -81,8 +83,11 @@ class Messages:
         )  # fmt: skip
         new = {row: numbered[row] for (row,) in inserted}
         self._db.executemany(
-            "INSERT INTO contents (row, headers, body) VALUES (?, ?, ?)",
-            ((row, headers, m.body) for row, (m, headers) in new.items()),
+            "INSERT INTO contents (row, headers, seal, body) VALUES (?, ?, ?, ?)",
+            (
+                (row, headers, *self._sealing.seal(body_of(m.subscription, m.id), m.body))
+                for row, (m, headers) in new.items()
+            ),
         )
         tally, highest = Tally(), dict[int, int]()
         for m, headers in new.values():
@@ -145,7 +150,8 @@ class Messages:
             if used >= room:
                 return
             record: tuple[Any, ...] = self._db.execute(_LOAD, (row,)).get
-            ident, sequence, object_uid, event_type, headers, body, observed, attempts, stored = record
+            ident, sequence, object_uid, event_type, headers, seal, body, observed, attempts, stored = record
+            body = self._sealing.open(body_of(uid, ident), seal, body)
             used += len(body)
             pairs = tuple((name, value) for name, value in orjson.loads(headers))
             message = Message(ident, uid, sequence, object_uid, event_type, pairs, body, observed)
@@ -202,8 +208,8 @@ class Messages:
         return number
 
 
-def _verdict(attempt: Attempt) -> tuple[int, float | None, str, int | None, float | None, int]:
+def _verdict(attempt: Attempt) -> tuple[int, float | None, int, str, int | None, float | None, int]:
     """The parameters of ``_RECORD``. A retry without a time breaks the table's CHECK and fails the call."""
     verdict, state = attempt.verdict, _STATES[attempt.verdict.outcome]
     due, finished = (verdict.retry_at, None) if state == PENDING else (None, attempt.started + attempt.duration)
-    return state, due, verdict.reason, verdict.status_code, finished, attempt.claimed.row
+    return state, due, int(attempt.made), verdict.reason, verdict.status_code, finished, attempt.claimed.row

@@ -18,6 +18,8 @@ PENDING, DELIVERED, DEAD = range(3)
 # A message is the head of its object when no older one of the object is pending: in an ordered subscription only heads
 # are handed out, whose index finds them however many wait behind. Triggers keep it (NULL where nobody needs it), so
 # that it holds whatever makes a message pending or finished.
+# ``seal`` is the number of the key that a body or a last-seen object is sealed with (``sealing``), NULL where it is
+# clear: then its indexes are empty.
 # Replays are counted by triggers, so that each way in which a message ends counts, also one that is added later. Their
 # numbers are never used again (AUTOINCREMENT): messages keep that of a replay which is forgotten.
 _VERSION_1 = """
@@ -66,9 +68,11 @@ CREATE INDEX messages_finished ON messages (subscription, state, finished) WHERE
 
 CREATE TABLE contents (
     row INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
+    seal INTEGER,
     headers BLOB NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
+CREATE INDEX contents_sealed ON contents (seal) WHERE seal IS NOT NULL;
 
 CREATE TRIGGER head_added AFTER INSERT ON messages
 WHEN (SELECT ordered FROM subscriptions WHERE id = new.subscription) BEGIN
@@ -131,8 +135,10 @@ CREATE TABLE seen (
     resource_version TEXT NOT NULL,
     projection BLOB NOT NULL,
     is_full INTEGER NOT NULL,
+    seal INTEGER,
     UNIQUE (scope, uid)
 ) STRICT;
+CREATE INDEX seen_sealed ON seen (seal) WHERE seal IS NOT NULL;
 
 CREATE TABLE attachments (
     subscription TEXT NOT NULL,

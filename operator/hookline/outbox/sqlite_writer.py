@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 
 from hookline.errors import StoreError
+from hookline.outbox.sealing import Sealing
 from hookline.outbox.sqlite_fence import Fence
 from hookline.outbox.sqlite_file import Database, store_error
 from hookline.outbox.sqlite_marks import Marks
@@ -28,20 +29,33 @@ T = TypeVar("T")
 
 MAX_BATCH = 256
 """Calls in one transaction: bounds how long the first of them waits for the last."""
+_SEALED_AT_ONCE = 1000
 
 
 class Session:
     """What a submitted function works on. Only the writer's thread touches it."""
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float], sealing: Sealing) -> None:
         self.path = path
         self.database = Database(path)
         self.connection = self.database.connection
-        self.messages = Messages(self.connection, clock)
-        self.marks = Marks(self.connection)
+        self.messages = Messages(self.connection, clock, sealing)
+        self.marks = Marks(self.connection, sealing)
         self.replays = Replays(self.connection, clock)
         self.keeper = Keeper(self.connection)
         self.fence = Fence(self.connection)
+        try:
+            self._unlock(sealing)
+        except BaseException:
+            self.database.close()
+            raise
+
+    def _unlock(self, sealing: Sealing) -> None:
+        """Make sure that all keys are there, and have the first one seal what others did. Raises StoreKeyMissing."""
+        sealing.check(self.marks.keys())
+        while sealing.current is not None and self.marks.sealed_otherwise():
+            with self.connection:
+                self.marks.seal_again(_SEALED_AT_ONCE)
 
     def settle(self, *, kept: bool) -> None:
         """The transaction ended: bring the memory of claims and of the epoch in line with what is stored."""
@@ -65,9 +79,10 @@ class _Outcome(NamedTuple):
 class Writer:
     """The thread. Made and used on one event loop, the one that runs when it is made."""
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float], sealing: Sealing) -> None:
         self._path = path
         self._clock = clock
+        self._sealing = sealing
         self._loop = asyncio.get_running_loop()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._opened: asyncio.Future[None] = self._loop.create_future()
@@ -107,7 +122,7 @@ class Writer:
     def _main(self) -> None:
         """The thread's life."""
         try:
-            session = Session(self._path, self._clock)
+            session = Session(self._path, self._clock, self._sealing)
         except Exception as error:  # noqa: BLE001 - whatever it is belongs to the caller of open, who waits for it
             self._resolve([_Outcome(self._opened, None, store_error(self._path, error))])
             return

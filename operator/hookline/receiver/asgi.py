@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from hookline.errors import HooklineError, VerificationError
+from hookline.receiver.consent import Consent
 from hookline.receiver.errors import AlreadyProcessed, InProgress, OnceUnavailable
 from hookline.receiver.once import LEASE_SECONDS, Claim, OnceStore
 from hookline.receiver.verifier import Verified, Verifier
@@ -36,7 +37,8 @@ class SignatureMiddleware:
 
     That is once, except after a crash within a request (again after ``lease`` seconds). Who needs it in the same
     transaction as his own rows leaves ``once`` out here, and calls ``store.once(request.state.hookline.id)`` himself.
-    ``scope_of_ids`` keeps the ids of several endpoints apart in one store. ``limit`` is in bytes.
+    ``scope_of_ids`` keeps the ids of several endpoints apart in one store. ``limit`` is in bytes. ``consent`` answers
+    senders that ask before they send (OPTIONS); without it such a request is one more that is not signed.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class SignatureMiddleware:
         limit: int = BODY_LIMIT,
         scope_of_ids: str = "",
         lease: float = LEASE_SECONDS,
+        consent: Consent | None = None,
     ) -> None:
         self._app = app
         self._verifier = verifier
@@ -55,6 +58,7 @@ class SignatureMiddleware:
         self._limit = limit
         self._ids = scope_of_ids
         self._lease = lease
+        self._consent = consent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI's entry."""
@@ -67,6 +71,12 @@ class SignatureMiddleware:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        if self._consent is not None and scope["method"] == "OPTIONS":
+            granted = self._consent.grant({name.lower(): value for name, value in headers})
+            more = [(name.encode(), value.encode("latin-1")) for name, value in (granted or {}).items()]
+            status, text = (403, "this origin may not send here") if granted is None else (200, "may send")
+            await _answer(send, status, text, *more)
+            return
         try:
             body = await _read(receive, self._limit)
             verified = self._verifier.verify(headers, body)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hookline.receiver.asgi import BODY_LIMIT
+from hookline.receiver.consent import Consent
 from hookline.receiver.database import open_store
 from hookline.receiver.fields import Field, Place
 from hookline.receiver.forward import parse_forward
@@ -38,6 +39,11 @@ _PATH_HINT = (
 )
 
 
+_ORIGIN = r"\*|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
+_ORIGIN_HINT = "the name of a sender, such as production.example.com, or *"
+_ENDPOINT_OPTIONS = ("keys", "jwks", "toleranceSeconds", "bodyLimit", "users", "allowedOrigins", "allowedRate")
+
+
 class Action(Protocol):
     """Something to do once for a message; ``scope`` keeps its ids apart from those of other actions."""
 
@@ -47,7 +53,10 @@ class Action(Protocol):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One path, the keys that are believed there, and the actions by name. ``limit`` of a body is in bytes."""
+    """One path, the keys that are believed there, and the actions by name. ``limit`` of a body is in bytes.
+
+    ``consent`` says who may send, to those who ask before; None: nobody is told.
+    """
 
     name: str
     path: str
@@ -55,6 +64,7 @@ class Endpoint:
     limit: int
     users: tuple[User, ...]
     actions: Mapping[str, Action]
+    consent: Consent | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,7 @@ def _certificate(top: Field, found: dict[str, Field]) -> tuple[Path, Path] | Non
 
 
 def _endpoint(field: Field, shared: OnceStore[Any] | None, clock: Clock) -> Endpoint:
-    found = field.fields(("name", "path", "actions"), ("keys", "jwks", "toleranceSeconds", "bodyLimit", "users"))
+    found = field.fields(("name", "path", "actions"), _ENDPOINT_OPTIONS)
     tolerance = found["toleranceSeconds"].number(1, 3600) if "toleranceSeconds" in found else TOLERANCE_SECONDS
     keys = _keys(field, found)
     users = tuple(parse_user(item) for item in found["users"].items()) if "users" in found else ()
@@ -136,7 +146,17 @@ def _endpoint(field: Field, shared: OnceStore[Any] | None, clock: Clock) -> Endp
         limit=found["bodyLimit"].number(1024, 64 << 20) if "bodyLimit" in found else BODY_LIMIT,
         users=users,
         actions=actions,
+        consent=_consent(found),
     )
+
+
+def _consent(found: dict[str, Field]) -> Consent | None:
+    if "allowedOrigins" not in found:
+        if "allowedRate" in found:
+            raise found["allowedRate"].wrong("it says nothing without allowedOrigins; write who may send, too")
+        return None
+    origins = tuple(item.text(_ORIGIN, _ORIGIN_HINT) for item in found["allowedOrigins"].items())
+    return Consent(origins, found["allowedRate"].number(1, 999_999_999) if "allowedRate" in found else None)
 
 
 def _path(field: Field) -> str:

@@ -1,8 +1,8 @@
 """``hookline receive``: a small server that verifies, and then acts once.
 
-In: a ``Config``. Out: per request 200 (done, or done before), 401 (not verified), 404 (no such endpoint), 405, 408,
-413, or 503 (an action failed or is going on: the sender tries again). Actions are independent: one that failed holds
-up no other, and one that was done is not repeated with it.
+In: a ``Config``. Out: per request 200 (done, or done before), 401 (not verified), 403 (may not send), 404
+(no such endpoint), 405, 408, 413, or 503 (an action failed or is going on: the sender tries again). Actions are
+independent: one that failed holds up no other, and one that was done is not repeated with it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from aiohttp import web
 
 from hookline.errors import HooklineError, SettingsError, VerificationError
 from hookline.receiver.config import Config, Endpoint
+from hookline.receiver.consent import Consent
 from hookline.receiver.errors import ActionFailed, AlreadyProcessed, InProgress, OnceUnavailable
 from hookline.receiver.template import Event
 from hookline.receiver.users import identify
@@ -153,6 +154,8 @@ class Server:
         return web.Response(status=reply.status, text=f"{reply.text}\n", headers=dict(reply.headers))
 
     async def _answer(self, endpoint: Endpoint, request: web.BaseRequest, facts: dict[str, object]) -> Reply:
+        if request.method == "OPTIONS" and endpoint.consent is not None:
+            return _consent(endpoint.consent, request)
         if request.method != "POST":
             raise Reply(405, "only POST", (("allow", "POST"),))
         if endpoint.users:
@@ -169,6 +172,13 @@ class Server:
                 raise Reply(401, str(error)) from None
             facts["id"] = verified.id
             return await _act(endpoint, Event(endpoint.name, verified.id, verified.timestamp, body), facts)
+
+
+def _consent(consent: Consent, request: web.BaseRequest) -> Reply:
+    granted = consent.grant({name.lower(): value for name, value in request.headers.items()})
+    if granted is None:
+        return Reply(403, "this origin may not send here", (("allow", "OPTIONS, POST"),))
+    return Reply(200, "may send", tuple(granted.items()))
 
 
 async def _act(endpoint: Endpoint, event: Event, facts: dict[str, object]) -> Reply:

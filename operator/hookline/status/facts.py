@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hookline import reasons
-from hookline.model import Counts, Finding, Object
-from hookline.status.health import Health
+from hookline.model import Consent, Counts, Finding, Grant, Object
+from hookline.status.clock import Clock
+from hookline.status.health import Health, seconds
 
 
 @dataclass(slots=True)
@@ -17,7 +18,8 @@ class Facts:
     ``status`` is the status as last read or written. ``watching`` maps a scope's key to resource, namespace ("*": all;
     empty for a cluster-scoped resource) and the time since when; ``problems`` maps a scope's key to what is wrong with
     its watch. ``full`` says that as many messages wait as may, ``broken`` that the circuit breaker is open; ``handled``
-    is the last request carried out.
+    is the last request carried out. ``consent`` is None where the endpoint's owner is not asked;
+    ``access`` before the ServiceAccount's rights were looked up, and ``was_granted`` what was last known of them.
     """
 
     namespace: str
@@ -38,7 +40,10 @@ class Facts:
     handled: str = ""
     dropped: int = 0
     last_drop: dict[str, Any] | None = None
-    skew: int | None = None
+    clock: Clock = field(default_factory=Clock)
+    consent: Consent | None = None
+    access: Grant | None = None
+    was_granted: bool = False
 
     @classmethod
     def of(cls, obj: Object, finding: Finding) -> Facts:
@@ -53,10 +58,18 @@ class Facts:
             finding=finding,
             last_delivery=status.get("lastDelivery"),
             last_failure=status.get("lastFailure"),
+            was_granted=conditions.get(reasons.AUTHORIZED, {}).get("status") == "True",
             failing={"True": False, "False": True}.get(delivering),
             health=Health.of(status, finding.generation),
             handled=status.get("lastHandledRequestedAt") or "",
             dropped=status.get("dropped") or 0,
             last_drop=status.get("lastDrop"),
-            skew=status.get("clockSkewSeconds"),
+            clock=Clock.of(status),
+            consent=_consent(status.get("handshake")),
         )
+
+
+def _consent(told: dict[str, Any] | None) -> Consent | None:
+    if told is None:
+        return None
+    return Consent(told.get("proof") or "", seconds(told.get("time")) or 0.0, told.get("allowedPerMinute"))

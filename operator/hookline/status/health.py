@@ -37,10 +37,10 @@ class Health:
         """As a status tells it, if that is about this generation of the spec."""
         health = cls(generation)
         if status.get("observedGeneration") == generation:
-            health.failing_since = _seconds(status.get("failingSince"))
+            health.failing_since = seconds(status.get("failingSince"))
             disabled = status.get("disabled") or {}
             health.disabled = disabled.get("reason") or ""
-            health.disabled_since = _seconds(disabled.get("since")) or 0.0
+            health.disabled_since = seconds(disabled.get("since")) or 0.0
         return health
 
     def renew(self, generation: int) -> None:
@@ -74,7 +74,7 @@ class Health:
         return True
 
 
-def _seconds(text: Any) -> float | None:
+def seconds(text: Any) -> float | None:
     """Unix seconds of a metav1.Time; None when there is none."""
     try:
         return datetime.fromisoformat(text).timestamp()

@@ -6,9 +6,11 @@ Nothing here ever holds a secret, a full URL, an IP address or a response body: 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 from hookline import reasons
+from hookline.model import Consent
 from hookline.status.conditions import Condition, merge, timestamp
 from hookline.status.facts import Facts
 
@@ -20,6 +22,8 @@ def status_of(facts: Facts, now: float) -> dict[str, Any]:
         "observedGeneration": finding.generation,
         "conditions": merge(facts.status.get("conditions") or (), _conditions(facts), finding.generation, now),
         "endpoint": finding.endpoint or facts.status.get("endpoint"),
+        "pathSecretName": finding.path_secret or None,
+        "handshake": _handshake(facts),
         "signing": _signing(facts),
         "watching": _watching(facts),
         "lastDelivery": facts.last_delivery,
@@ -31,7 +35,7 @@ def status_of(facts: Facts, now: float) -> dict[str, Any]:
         "deadLettered": facts.counts.dead,
         "dropped": facts.dropped,
         "lastDrop": facts.last_drop,
-        "clockSkewSeconds": facts.skew,
+        "clockSkewSeconds": facts.clock.seconds,
     }
     return {key: value for key, value in status.items() if value is not None}
 
@@ -43,7 +47,7 @@ def is_ready(facts: Facts) -> bool:
 
 def _conditions(facts: Facts) -> list[Condition]:
     ready, accepted = _ready(facts), _accepted(facts)
-    conditions = [ready, accepted, _delivering(facts)]
+    conditions = [ready, accepted, _authorized(facts), _delivering(facts), facts.clock.condition()]
     if ready.status != "True":
         if ready.reason in reasons.TRANSIENT:
             conditions.append(Condition(reasons.RECONCILING, "True", ready.reason, ready.message))
@@ -66,10 +70,14 @@ def _ready(facts: Facts) -> Condition:
     if facts.store_fails:
         message = "the operator can't store events now; it takes in what happens meanwhile as soon as it can again"
         return Condition(reasons.READY, "False", reasons.STORE_FAILING, message)
+    if facts.access is not None and not facts.access.granted:
+        return replace(_authorized(facts), type=reasons.READY, status="False")
     if finding.blocked:
         return Condition(reasons.READY, "False", finding.blocked, finding.message)
     if facts.health.disabled:
         return Condition(reasons.READY, "False", facts.health.disabled, given_up(facts))
+    if facts.consent is not None and not facts.consent.proof:
+        return _unproven(facts.consent)
     if facts.problems:
         return Condition(reasons.READY, "False", reasons.WATCH_FAILING, "; ".join(sorted(set(facts.problems.values()))))
     if facts.full:
@@ -78,6 +86,29 @@ def _ready(facts: Facts) -> Condition:
     if not facts.wanted or facts.wanted - facts.watching.keys():
         return Condition(reasons.READY, "Unknown", reasons.PENDING, "the watches are being opened")
     return Condition(reasons.READY, "True", reasons.WATCHING, _sentence(facts))
+
+
+def _authorized(facts: Facts) -> Condition:
+    access = facts.access
+    if access is None:
+        return Condition(reasons.AUTHORIZED, "Unknown", reasons.PENDING, "the ServiceAccount's rights are looked up")
+    status, reason = {
+        True: ("True", reasons.ACCESS_GRANTED),
+        False: ("False", reasons.ACCESS_DENIED),
+        None: ("Unknown", reasons.ACCESS_UNKNOWN),
+    }[access.granted]
+    return Condition(reasons.AUTHORIZED, status, reason, access.message)
+
+
+def _unproven(consent: Consent) -> Condition:
+    if not consent.problem:
+        message = "the endpoint is asked whether it wants messages; until it says so, they are kept"
+        return Condition(reasons.READY, "False", reasons.HANDSHAKE_PENDING, message)
+    message = (
+        f"the endpoint did not consent: {consent.problem}. Messages are kept, and it is asked again: let it answer "
+        "OPTIONS with WebHook-Allowed-Origin, or set `spec.destination.handshake` to Disabled"
+    )
+    return Condition(reasons.READY, "False", reasons.HANDSHAKE_FAILED, message)
 
 
 def given_up(facts: Facts) -> str:
@@ -101,6 +132,14 @@ def _signing(facts: Facts) -> dict[str, Any] | None:
     return {"secretName": name, "publicKeys": list(public_keys or ())}
 
 
+def _handshake(facts: Facts) -> dict[str, Any] | None:
+    consent = facts.consent
+    if consent is None or not consent.proof:
+        return None
+    rate = {} if consent.per_minute is None else {"allowedPerMinute": consent.per_minute}
+    return {"proof": consent.proof, "time": timestamp(consent.since), **rate}
+
+
 def _disabled(facts: Facts) -> dict[str, Any] | None:
     health = facts.health
     return {"reason": health.disabled, "since": timestamp(health.disabled_since)} if health.disabled else None
@@ -115,6 +154,8 @@ def _sentence(facts: Facts) -> str:
 def _delivering(facts: Facts) -> Condition:
     if facts.failing is None:
         return Condition(reasons.DELIVERING, "Unknown", reasons.NOTHING_SENT_YET, "no event has matched yet")
+    if facts.failing and facts.last_failure and facts.last_failure.get("reason") == reasons.DESTINATION_REFUSED:
+        return Condition(reasons.DELIVERING, "False", reasons.DESTINATION_REFUSED, reasons.ADDRESS_REFUSED)
     if facts.failing and facts.last_failure:
         message = f"the last attempt failed: {facts.last_failure.get('reason', '')}"
         if facts.broken:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from hookline import reasons
 from hookline.errors import ApiError, NotServed
-from hookline.model import Attempt, Counts, Finding, Object, Outcome, Scope
+from hookline.model import Attempt, Consent, Counts, Finding, Grant, Object, Outcome, Scope
 from hookline.status import events
 from hookline.status.conditions import timestamp
 from hookline.status.facts import Facts
@@ -97,6 +97,37 @@ class StatusWriter:
             facts.broken = is_open
             self._touch(uid)
 
+    def consented(self, uid: str) -> Consent:
+        """What is known of the consent of a subscription's endpoint."""
+        facts = self._facts.get(uid)
+        return (facts.consent if facts is not None else None) or Consent()
+
+    def consent(self, uid: str, consent: Consent | None) -> None:
+        """What is known of it now; None: nobody is asked."""
+        if (facts := self._facts.get(uid)) is not None and facts.consent != consent:
+            facts.consent = consent
+            self._touch(uid)
+
+    def access(self, uid: str, grant: Grant) -> bool:
+        """What a subscription's ServiceAccount may do. Returns whether it lost its rights with that."""
+        facts = self._facts.get(uid)
+        if facts is None or facts.access == grant:
+            return False
+        lost = facts.was_granted and grant.granted is False
+        if lost:
+            self.dropped(uid, reasons.DROP_REASONS["gap"], "changes while the ServiceAccount lacks rights are not told")
+        if grant.granted is not None:
+            facts.was_granted = grant.granted
+        facts.access = grant
+        self._touch(uid)
+        return lost
+
+    @property
+    def clocks(self) -> tuple[list[int], int]:
+        """By how many seconds the endpoints' clocks are off, as far as that is known, and how many are off too far."""
+        known = [facts.clock for facts in self._facts.values() if facts.clock.settled]
+        return [clock.seconds or 0 for clock in known], sum(clock.exceeds for clock in known)
+
     @property
     def readiness(self) -> tuple[int, int]:
         """How many subscriptions are ready, of how many."""
@@ -163,7 +194,7 @@ class StatusWriter:
             where, note = (facts.namespace, facts.name, uid), given_up(facts)
             self._events.append(events.warning(*where, facts.health.disabled, note, self._clock()))
         if attempt.skew is not None:
-            facts.skew = round(attempt.skew)
+            facts.clock.note(attempt.skew)
         self._touch(uid)
         return given_up_now
 

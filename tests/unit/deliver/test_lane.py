@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from hookline.deliver.breaker import THRESHOLD
-from hookline.deliver.lane import ROOM, Lane, Wish
+from hookline.deliver.lane import QUICK_SECONDS, ROOM, Lane, Wish
 from hookline.model import Claimed, Message, SigningKeys, Target
 from hookline.spec import RateLimit, RetryPolicy
 
@@ -201,3 +201,38 @@ def test_what_was_claimed_in_no_order_is_given_back_when_order_is_asked_for():
     lane = Lane(TARGET)
     lane.accept(claims(2), NOW)
     assert lane.retarget(dataclasses.replace(TARGET, ordered=True)) == [1, 2]
+
+
+def filled(lane: Lane, now: float) -> int:
+    """One full claim, all of it sent; returns how many messages it had."""
+    wish = lane.wish(now)
+    lane.filled(now)
+    first = int(now * 1e6)
+    assert lane.accept(claims(wish.messages, first), now) == []
+    while (claimed := lane.take(now)) is not None:
+        lane.ended(claimed)
+        lane.settled(claimed.row)
+    return wish.messages
+
+
+def test_a_lane_that_is_quickly_through_with_full_claims_claims_more_up_to_a_limit():
+    lane = Lane(TARGET)
+    assert [filled(lane, NOW + step * 0.1) for step in range(8)] == [8, 8, 16, 32, 64, 128, 256, 256]
+
+
+def test_a_lane_that_took_long_or_was_not_filled_goes_back_to_twice_its_concurrency():
+    lane = Lane(TARGET)
+    for step in range(8):
+        filled(lane, NOW + step * 0.1)
+    assert lane.wish(NOW + 0.8).messages > 8
+    assert lane.wish(NOW + 0.7 + QUICK_SECONDS).messages == 8
+    assert [filled(lane, NOW + step) for step in (10, 11, 12)] == [8, 8, 8], "a slow one never claims more"
+
+
+def test_a_large_claim_leaves_the_bounds_on_retries_and_bytes_as_they_are():
+    lane = Lane(TARGET)
+    for step in range(8):
+        filled(lane, NOW + step * 0.1)
+    lane.accept(claims(1, size=ROOM // 4), NOW + 0.8)
+    wish = lane.wish(NOW + 0.8)
+    assert (wish.messages, wish.retries, wish.room) == (255, 6, ROOM - ROOM // 4)

@@ -95,7 +95,12 @@ def test_a_retry_after_in_the_far_future_is_capped_at_24_hours():
 
 
 def test_clock_skew_is_the_receivers_clock_minus_ours():
-    assert clock_skew(email.utils.formatdate(NOW + 42, usegmt=True), NOW) == 42
-    assert clock_skew(email.utils.formatdate(NOW - 42, usegmt=True), NOW) == -42
-    assert clock_skew("yesterday", NOW) is None
-    assert clock_skew(None, NOW) is None
+    assert clock_skew(email.utils.formatdate(NOW + 42, usegmt=True), NOW - 1, NOW) == 42
+    assert clock_skew(email.utils.formatdate(NOW - 42, usegmt=True), NOW, NOW + 1) == -41  # or up to a second more
+    assert clock_skew("yesterday", NOW, NOW) is None
+    assert clock_skew(None, NOW, NOW) is None
+
+
+@pytest.mark.parametrize("date", [NOW - 1, NOW, NOW + 15, NOW + 30])
+def test_what_the_time_of_an_attempt_explains_is_no_skew(date):
+    assert clock_skew(email.utils.formatdate(date, usegmt=True), NOW - 0.5, NOW + 30) == 0

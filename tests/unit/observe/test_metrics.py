@@ -1,5 +1,6 @@
 """Metrics: named as Prometheus wants it, there from the start, bounded in their labels."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -7,6 +8,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from hookline.deliver.guard import Stage
 from hookline.model import Attempt, Claimed, Counts, Message, Outcome, Verdict
 from hookline.observe.logs import JsonFormatter, TextFormatter
 from hookline.observe.metrics import Metrics
@@ -43,6 +45,10 @@ def test_every_known_series_is_there_and_zero_before_anything_happened():
         assert value(metrics, "hookline_delivery_attempts_total", outcome=outcome) == 0
     for operation in ("Created", "Updated", "Deleted"):
         assert value(metrics, "hookline_changes_received_total", operation=operation) == 0
+    for cause in ("time", "memory", "silent", "crash"):
+        assert value(metrics, "hookline_expression_worker_restarts_total", cause=cause) == 0
+    for stage in Stage:
+        assert value(metrics, "hookline_destinations_refused_total", stage=stage) == 0
     for state in ("pending", "delivered", "dead"):
         assert value(metrics, "hookline_outbox_messages", state=state) == 0
 
@@ -78,6 +84,16 @@ def test_latency_is_measured_from_the_change_to_the_end_of_the_successful_attemp
     metrics.attempt(attempt(Outcome.DEAD))
     assert value(metrics, "hookline_delivery_latency_seconds_count") == 1
     assert value(metrics, "hookline_messages_dead_lettered_total") == 1
+
+
+def test_a_message_that_ended_without_a_request_counts_as_dead_and_not_as_an_attempt():
+    metrics = Metrics()
+    metrics.attempt(dataclasses.replace(attempt(Outcome.DEAD), made=False))
+    assert value(metrics, "hookline_messages_dead_lettered_total") == 1
+    assert value(metrics, "hookline_delivery_attempts_total", outcome="dead") == 0
+    assert value(metrics, "hookline_delivery_attempt_duration_seconds_count") == 0
+    metrics.attempt(attempt(Outcome.DEAD))  # the control
+    assert value(metrics, "hookline_delivery_attempts_total", outcome="dead") == 1
 
 
 def test_the_outbox_is_summed_over_all_subscriptions():

@@ -93,7 +93,7 @@ def test_a_sound_outbox_has_no_findings(data_dir: Path):
         ("UPDATE messages SET replay = NULL", "replay replay: 1 of its messages should wait, 0 do"),
         ("UPDATE subscriptions SET ordered = 1; UPDATE messages SET head = 0", "may be sent, it must be the oldest"),
         ("UPDATE scopes SET resource_version = ''", f"watch {PODS}: its checkpoint is empty"),
-        ("INSERT INTO seen VALUES (1, 99, 'u', '1', x'', 1)", "the last-seen object u: its watch has no row"),
+        ("INSERT INTO seen VALUES (1, 99, 'u', '1', x'', 1, NULL)", "the last-seen object u: its watch has no row"),
         ("UPDATE attachments SET since = ''", f"subscription {A}: it listens to {PODS} since no resourceVersion"),
         ("DELETE FROM epoch", "the epoch has 0 rows"),
     ],

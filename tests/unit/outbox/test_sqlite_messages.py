@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from hookline.model import Attempt, Counts, Message, Outcome, Verdict
+from hookline.outbox.sealing import Sealing
 from hookline.outbox.sqlite_invariants import findings
 from hookline.outbox.sqlite_messages import Messages
 from hookline.outbox.sqlite_retention import Keeper
@@ -27,7 +28,7 @@ def queue(backlog: int) -> tuple[apsw.Connection, Messages]:
     connection = apsw.Connection(":memory:")
     connection.pragma("foreign_keys", 1)
     connection.execute(MIGRATIONS[0])
-    messages = Messages(connection, lambda: NOW)
+    messages = Messages(connection, lambda: NOW, Sealing())
     connection.execute("BEGIN")
     messages.add([message(number) for number in range(backlog)])
     connection.execute("COMMIT")

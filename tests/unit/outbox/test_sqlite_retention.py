@@ -7,6 +7,7 @@ from collections.abc import Callable
 import apsw
 
 from hookline.model import Attempt, Message, Outcome, Verdict
+from hookline.outbox.sealing import Sealing
 from hookline.outbox.sqlite_messages import Messages
 from hookline.outbox.sqlite_retention import Keeper
 from hookline.outbox.sqlite_schema import MIGRATIONS
@@ -20,7 +21,7 @@ def kept(number: int) -> apsw.Connection:
     connection = apsw.Connection(":memory:")
     connection.pragma("foreign_keys", 1)
     connection.execute(MIGRATIONS[0])
-    messages = Messages(connection, lambda: 50.0)
+    messages = Messages(connection, lambda: 50.0, Sealing())
     messages.add([Message(f"msg_{n}", "s", n, f"uid-{n}", "type", (), b"{}", observed=1.0) for n in range(number)])
     delivered = Verdict(Outcome.DELIVERED, "Delivered", 200)
     messages.record([Attempt(claimed, delivered, 1.0, 1.0) for claimed in messages.claim({"s": number}, 50.0)])

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 import hookline.flow
-from hookline.expressions import SLOW_TIMES
+from hookline.errors import ExpressionError
+from hookline.expressions.expression import SLOW_TIMES
 from hookline.flow import Flow
 from hookline.model import Counts, Finding, WatchCommit
 from hookline.observe.metrics import Metrics
 from hookline.outbox.sqlite import SqliteStore
 from hookline.settings import Settings
-from hookline.spec import Payload, Subscription
+from hookline.spec import Format, Payload, Subscription
 from hookline.status.writer import StatusWriter
 from support.samples import CONFIG_MAPS, change, config_map, subscription
 
@@ -46,7 +47,8 @@ class Whole:
         self.flow = Flow(settings, store, {}, namespaces, discovery, self.status, self.metrics)
         watches: Any = Quiet()
         dispatcher: Any = Quiet()
-        self.flow.join(watches, dispatcher)
+        consents: Any = Quiet()
+        self.flow.join(watches, dispatcher, consents)
 
     async def activate(self, wanted: Subscription) -> None:
         obj = {"metadata": {"namespace": wanted.namespace, "name": wanted.name, "uid": wanted.uid}}
@@ -72,8 +74,11 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await opened.close()
 
 
-ANY_TIME_IS_TOO_LONG = Settings(expression_limit_milliseconds=0.0)
-DEAR, DEAR_TRANSFORM = {"expression": "operation == 'Updated'"}, {"payload": Payload(transform="object.data")}
+# 100 times the length of a text of 10 MB, which it makes by doubling: some 100 ms.
+WORK = "".join(f"cel.bind(v{n}, {f'v{n - 1} + v{n - 1}' if n else repr('x' * 10)}, " for n in range(21))
+WORK += "[0,1,2,3,4,5,6,7,8,9].all(i, [0,1,2,3,4,5,6,7,8,9].all(j, size(v20) > i + j))" + ")" * 21
+DEAR, DEAR_TRANSFORM = {"expression": WORK}, {"payload": Payload(transform=WORK)}
+TOO_LITTLE_TIME, TIME_ENOUGH = (Settings(expression_limit_milliseconds=limit) for limit in (1.0, 60_000.0))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,7 @@ DEAR, DEAR_TRANSFORM = {"expression": "operation == 'Updated'"}, {"payload": Pay
 async def test_a_dear_expression_is_given_up_until_its_spec_changes_and_harms_only_its_subscription(
     store: SqliteStore, spec: dict[str, Any], reason: str
 ):
-    whole = Whole(store, ANY_TIME_IS_TOO_LONG)
+    whole = Whole(store, TOO_LITTLE_TIME)
     dear, plain = subscription(uid="dear", **spec), subscription(uid="plain")
     await whole.activate(dear)
     await whole.activate(plain)
@@ -99,12 +104,57 @@ async def test_a_dear_expression_is_given_up_until_its_spec_changes_and_harms_on
     await whole.activate(replace(dear, generation=2))
     await whole.tell(0)
     assert "for one object" in whole.last_drop("dear")[1], "a changed spec gets another try"
+    await whole.flow.asked.close()
 
 
 async def test_the_same_expressions_pass_within_the_limit(store: SqliteStore):
-    whole = Whole(store, Settings())
+    whole = Whole(store, TIME_ENOUGH)
     await whole.activate(subscription(uid="dear", **DEAR, **DEAR_TRANSFORM))
     assert await whole.tell(*range(SLOW_TIMES + 1)) == [("dear", n + 1) for n in range(SLOW_TIMES + 1)]
+    await whole.flow.asked.close()
+
+
+async def test_many_with_and_without_expressions_get_what_they_asked_for_in_order(store: SqliteStore):
+    whole = Whole(store, Settings(expression_limit_milliseconds=10_000.0))
+    for uid, spec in (
+        ("plain", {}),
+        ("odd", {"expression": "int(object.data.n) % 2 == 1"}),
+        ("shaped", {"payload": Payload(format=Format.RAW, transform="object.data")}),
+        (
+            "both",
+            {"expression": "object.data.n == '1'", "payload": Payload(format=Format.RAW, transform="object.data.n")},
+        ),
+        ("less", {"payload": Payload(format=Format.RAW, transform="object.data", exclude=("data.n",))}),
+        ("failing", {"expression": "object.data.missing == ''"}),
+        ("broken", {"payload": Payload(transform="object.data.missing")}),
+    ):
+        wanted = subscription(uid=uid, **spec)
+        await whole.flow.check(wanted)
+        await whole.activate(wanted)
+    changes = [change(obj=config_map(f"web-{n}", version=str(10 + n), data={"n": str(n)})) for n in range(4)]
+    messages = await whole.flow.sink(changes)
+    told = [(message.subscription, message.sequence, message.body) for message in messages]
+    assert [item[:2] for item in told if item[0] == "plain"] == [("plain", n + 1) for n in range(4)]
+    assert [item[:2] for item in told if item[0] == "odd"] == [("odd", 1), ("odd", 2)]
+    shaped = [("shaped", n + 1, b'{"n":"%d"}' % n) for n in range(4)]
+    assert [item for item in told if item[0] == "shaped"] == shaped
+    assert [item for item in told if item[0] == "both"] == [("both", 1, b'"1"')]
+    assert [item for item in told if item[0] == "less"] == [("less", n + 1, b"{}") for n in range(4)]
+    assert len(told) == 4 + 2 + 4 + 1 + 4
+    assert whole.last_drop("failing")[0] == "ExpressionFailed"
+    assert whole.last_drop("broken")[0] == "TransformFailed"
+    assert whole.status._facts["broken"].dropped == 4
+    await whole.flow.asked.close()
+
+
+async def test_what_does_not_compile_is_refused_with_its_field(store: SqliteStore):
+    whole = Whole(store, Settings())
+    with pytest.raises(ExpressionError, match=r"spec\.filter\.expression: line 1"):
+        await whole.flow.check(subscription(expression="object."))
+    with pytest.raises(ExpressionError, match=r"spec\.payload\.transform: line 1"):
+        await whole.flow.check(subscription(payload=Payload(transform="object.")))
+    await whole.flow.check(subscription(expression="true", payload=Payload(transform="'anything'")))
+    await whole.flow.asked.close()
 
 
 @pytest.mark.parametrize(("step", "turns"), [(0.03, 8), (0.0001, 0)], ids=["dear changes", "cheap changes"])

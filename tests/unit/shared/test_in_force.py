@@ -32,6 +32,9 @@ class Notes:
     def reset(self, uid):
         self.told.append("reset")
 
+    def again(self, uid):
+        self.told.append("ask")
+
     def notify(self, uids):
         self.told.append("notify")
 
@@ -50,7 +53,7 @@ def flow(notes):
     status.report(webhook(), Finding(1, True, "Valid", ""))
     namespaces = SimpleNamespace(labels=lambda _: {})
     made = Flow(Settings(), notes, {}, namespaces, None, status, Metrics(), lambda: 0.0)
-    made.join(notes, notes)
+    made.join(notes, notes, notes)
     return made
 
 
@@ -67,4 +70,4 @@ async def test_a_request_gives_the_lane_another_chance_before_its_ping_is_sent(f
     asking = replace(OURS, requested_at="now")
     await flow.requested(asking)
     await flow.requested(asking)
-    assert notes.told == ["commit", "reset", "notify"]
+    assert notes.told == ["commit", "reset", "ask", "notify"]

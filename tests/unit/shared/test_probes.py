@@ -88,7 +88,7 @@ class Store:
 def wire(app: App, monkeypatch: pytest.MonkeyPatch, staleness: float, store: Store) -> None:
     """Make all parts of the operator, with a watch that was last heard of so long ago."""
     app.store = app.health.watched(cast(Any, store))
-    app.kube = cast(Any, SimpleNamespace(access=None))
+    app.kube = cast(Any, SimpleNamespace(access=None, server="https://192.0.2.1:6443"))
     app.rooms = app.vitals.rooms = Rooms(app.settings, app.kube, app.store, app.metrics, {})
     monkeypatch.setattr(vitals, "_staleness", lambda _: staleness)
 

@@ -75,6 +75,13 @@ def test_an_open_breaker_is_told_beside_the_last_failure():
     assert "one attempt at a time" in conditions(facts(**failing, broken=True))["Delivering"]["message"]
 
 
+def test_a_destination_that_is_refused_when_it_is_sent_to_has_a_reason_of_its_own():
+    refused = {"failing": True, "last_failure": {"reason": "DestinationRefused"}}
+    found = conditions(facts(**refused))["Delivering"]
+    assert (found["status"], found["reason"]) == ("False", "DestinationRefused")
+    assert "administrator" in found["message"]
+
+
 def test_suspended_is_no_failure():
     found = conditions(facts(Finding(2, True, "Valid", "suspended", blocked=reasons.SUSPENDED)))
     assert found["Ready"]["reason"] == "Suspended"

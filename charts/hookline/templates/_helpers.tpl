@@ -1,0 +1,102 @@
+{{/* Names: 63 characters at most, because a label and a Service take no more. */}}
+{{- define "hookline.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "hookline.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "hookline.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "hookline.serviceAccountName" -}}
+{{- default (include "hookline.fullname" .) .Values.serviceAccount.name }}
+{{- end }}
+
+{{/* What selects the pod: it can't change while a release lives, so nothing that a value or a version changes is here. */}}
+{{- define "hookline.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "hookline.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "hookline.labels" -}}
+{{- $standard := dict
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/name" (include "hookline.name" .)
+  "app.kubernetes.io/instance" .Release.Name
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/part-of" "hookline"
+  "app.kubernetes.io/managed-by" .Release.Service }}
+{{- toYaml (merge $standard .Values.commonLabels) }}
+{{- end }}
+
+{{/* metadata of an object in the release's namespace; call it with (list $ name). */}}
+{{- define "hookline.metadata" -}}
+name: {{ index . 1 }}
+namespace: {{ (index . 0).Release.Namespace }}
+labels:
+  {{- include "hookline.labels" (index . 0) | nindent 2 }}
+{{- end }}
+
+{{- define "hookline.image" -}}
+{{- $image := .Values.image }}
+{{- if $image.registry }}{{ $image.registry }}/{{ end }}
+{{- $image.repository }}:{{ default .Chart.AppVersion $image.tag }}
+{{- if $image.digest }}@{{ $image.digest }}{{ end }}
+{{- end }}
+
+{{/* The settings as environment. A number is written by toJson, because Helm would write 268435456 as 2.68435456e+08. */}}
+{{- define "hookline.settings" -}}
+{{- range $key, $value := .Values.settings }}
+{{- $variable := printf "HOOKLINE_%s" (snakecase $key | upper) }}
+{{- if kindIs "slice" $value }}
+{{- if $value }}
+{{ $variable }}: {{ join "," $value | quote }}
+{{- end }}
+{{- else if kindIs "string" $value }}
+{{- if $value }}
+{{ $variable }}: {{ $value | quote }}
+{{- end }}
+{{- else if not (kindIs "invalid" $value) }}
+{{ $variable }}: {{ toJson $value | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Settings that other values decide. */}}
+{{- define "hookline.environment" -}}
+HOOKLINE_DATA_DIR: /var/lib/hookline
+HOOKLINE_LISTEN_PORT: {{ .Values.service.port | quote }}
+HOOKLINE_LEASE_NAME: {{ include "hookline.fullname" . }}
+{{- with .Values.namespaces }}
+HOOKLINE_NAMESPACES: {{ join "," . | quote }}
+{{- end }}
+{{- include "hookline.settings" . }}
+{{- end }}
+
+{{/* How long attempts may go on after SIGTERM; the operator's own default where nothing is said. */}}
+{{- define "hookline.shutdownGrace" -}}
+{{- $grace := .Values.settings.shutdownGraceSeconds }}
+{{- if or (kindIs "string" $grace) (kindIs "invalid" $grace) }}15{{ else }}{{ ceil $grace | int }}{{ end }}
+{{- end }}
+
+{{- define "hookline.terminationGrace" -}}
+{{- $seconds := .Values.terminationGracePeriodSeconds }}
+{{- if or (kindIs "string" $seconds) (kindIs "invalid" $seconds) }}
+{{- max 30 (add (include "hookline.shutdownGrace" . | int) 15) }}
+{{- else }}
+{{- int $seconds }}
+{{- end }}
+{{- end }}
+
+{{/* "true" where objects of the Prometheus operator are rendered. */}}
+{{- define "hookline.monitoringApi" -}}
+{{- if or (eq .Values.monitoring.whenMissing "Always") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") }}true{{ end }}
+{{- end }}

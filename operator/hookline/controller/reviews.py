@@ -1,0 +1,161 @@
+"""What the API server says a ServiceAccount may do: SubjectAccessReviews, asked once for all who need the answer.
+
+In: a ``Question``. Out: an ``Answer`` with the time at which it was asked for. At most ``rate`` calls are made per
+second, ``PARALLEL`` at the same time. ``access`` decides which questions there are, and how old an answer may be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hookline.errors import ApiError
+
+PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+PARALLEL = 16
+TIMEOUT_SECONDS = 5.0
+
+
+class Api(Protocol):
+    """The part of the Kubernetes client that is used here."""
+
+    async def request(self, method: str, path: str, *, body: Any = None, timeout: float = 30.0) -> Any:  # noqa: ASYNC109
+        """One request; raises ApiError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Question:
+    """May this ServiceAccount (``account`` in ``home``) do this to all objects of a resource?
+
+    ``namespace`` is where; empty for all namespaces, or for a resource that has none.
+    """
+
+    home: str
+    account: str
+    verb: str
+    group: str
+    version: str
+    plural: str
+    namespace: str
+
+    def review(self) -> dict[str, Any]:
+        """The body of the call. The groups are those that the API server gives every ServiceAccount.
+
+        No name is asked about: rules that are restricted to names (``resourceNames``) let nobody list or watch.
+        """
+        return {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": f"system:serviceaccount:{self.home}:{self.account}",
+                "groups": [
+                    "system:serviceaccounts",
+                    f"system:serviceaccounts:{self.home}",
+                    "system:authenticated",
+                ],
+                "resourceAttributes": {
+                    "verb": self.verb,
+                    "group": self.group,
+                    "version": self.version,
+                    "resource": self.plural,
+                    "namespace": self.namespace,
+                },
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``asked`` is when the call began: what was true then may have changed since."""
+
+    allowed: bool
+    asked: float
+
+
+class Reviews:
+    """The answers, by question. ``clock`` is monotonic seconds; ``on_review`` is told how each call ended.
+
+    ``problem`` says why the last call failed, empty when it did not.
+    """
+
+    def __init__(
+        self, api: Api, rate: float, clock: Callable[[], float], on_review: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._api = api
+        self._interval = 1.0 / rate
+        self._clock = clock
+        self._on_review = on_review
+        self._answers: dict[Question, Answer] = {}
+        self._tried: dict[Question, float] = {}
+        self._asking: dict[Question, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(PARALLEL)
+        self._next = clock()
+        self.problem = ""
+
+    def answer(self, question: Question) -> Answer | None:
+        """The last answer, however old; None when there was none yet."""
+        return self._answers.get(question)
+
+    def due(self, questions: Iterable[Question], age: float) -> list[Question]:
+        """Those whose answer is missing or was asked for ``age`` seconds ago; first what was tried longest ago."""
+        since = self._clock() - age
+        old = [question for question in questions if not self._is_newer(question, since)]
+        return sorted(old, key=lambda question: self._tried.get(question, float("-inf")))
+
+    async def ask(self, questions: Iterable[Question]) -> bool:
+        """Ask all of these; who asks the same at the same time shares the call. Returns whether all were answered."""
+        tasks = [self._begin(question) for question in questions]
+        ended = await asyncio.gather(*map(asyncio.shield, tasks), return_exceptions=True)
+        for result in ended:
+            if isinstance(result, BaseException) and not isinstance(result, ApiError):
+                raise result
+        return not any(isinstance(result, ApiError) for result in ended)
+
+    def forget(self, questions: Iterable[Question]) -> None:
+        """Nobody needs these answers any more."""
+        for question in questions:
+            self._answers.pop(question, None)
+            self._tried.pop(question, None)
+
+    def _is_newer(self, question: Question, since: float) -> bool:
+        answer = self._answers.get(question)
+        return answer is not None and answer.asked > since
+
+    def _begin(self, question: Question) -> asyncio.Task[None]:
+        task = self._asking.get(question)
+        if task is None:
+            task = self._asking[question] = asyncio.create_task(self._ask(question))
+            task.add_done_callback(lambda ended: self._end(question, ended))
+        return task
+
+    def _end(self, question: Question, task: asyncio.Task[None]) -> None:
+        del self._asking[question]
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; nobody may be left who does
+
+    async def _ask(self, question: Question) -> None:
+        async with self._places:
+            await self._slot()
+            asked = self._tried[question] = self._clock()
+            try:
+                review = await self._api.request("POST", PATH, body=question.review(), timeout=TIMEOUT_SECONDS)
+                status = review["status"]
+                allowed = status.get("allowed") is True and status.get("denied") is not True
+            except ApiError as error:
+                self.problem = str(error)
+                self._on_review("failed")
+                raise
+        self.problem = ""
+        self._answers[question] = Answer(allowed, asked)
+        self._on_review("allowed" if allowed else "denied")
+
+    async def _slot(self) -> None:
+        """Wait until one more call keeps to the rate."""
+        now = self._clock()
+        at = max(self._next, now)
+        self._next = at + self._interval
+        if at > now:
+            await asyncio.sleep(at - now)

@@ -1,0 +1,78 @@
+"""One attempt, from a claimed message to the verdict on what came of it.
+
+In: a ``Claimed`` message and its ``Target``. Out: an ``Attempt``, and the ``Result`` that was judged.
+``worker`` decides when, and what the result means for later messages; ``recorder`` makes the verdict durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from hookline.deliver.recorder import where
+from hookline.deliver.verdict import Failure, Reason, Response, Result, clock_skew
+from hookline.model import Attempt, Claimed, Message, Outcome, Target, Verdict
+from hookline.spec import RetryPolicy
+
+logger = logging.getLogger(__name__)
+
+Judge = Callable[[Claimed, RetryPolicy, Result, float], Verdict]
+"""``verdict.judge`` with its randomness and schedule bound."""
+
+OVERDUE_SECONDS = 1.0
+"""A last attempt may be due exactly when the message's time is over: it begins a little later than that."""
+
+_UNJUDGED_RETRY_SECONDS = 300.0
+
+
+class Sender(Protocol):
+    """What is needed of ``hookline.deliver.client.Client``."""
+
+    async def send(self, target: Target, message: Message, timestamp: int) -> Result:
+        """Make one attempt."""
+
+    def forget(self, subscription: str) -> None:
+        """Drop what is kept for a subscription."""
+
+
+def expired(claimed: Claimed, target: Target, now: float) -> Attempt | None:
+    """The end of a message whose ``max_age`` passed while it waited, as an attempt that was not made; else None."""
+    if now <= claimed.stored + target.retry.max_age + OVERDUE_SECONDS:
+        return None
+    return Attempt(claimed, Verdict(Outcome.DEAD, str(Reason.EXPIRED)), now, 0.0, current=False, made=False)
+
+
+class Attempts:
+    """Makes attempts. ``clock`` gives Unix time; ``in_flight`` is how many are under way."""
+
+    def __init__(self, client: Sender, judge: Judge, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._judge = judge
+        self._clock = clock
+        self.in_flight = 0
+
+    async def make(self, claimed: Claimed, target: Target) -> tuple[Attempt, Result]:
+        """Send the message once. Raises nothing but CancelledError: an error of our own is a result as well."""
+        loop = asyncio.get_running_loop()
+        started, begun = self._clock(), loop.time()
+        self.in_flight += 1
+        try:
+            result = await self._client.send(target, claimed.message, int(started))
+        except Exception as error:  # noqa: BLE001 (one message must not end the lane)
+            logger.error("attempt for %s/%s broke: %s", target.namespace, target.name, where(error))  # noqa: TRY400
+            result = Failure(Reason.INTERNAL_ERROR)
+        finally:
+            self.in_flight -= 1
+        now = self._clock()
+        verdict = self._judged(claimed, target, result, now)
+        skew = clock_skew(result.date, started, now) if isinstance(result, Response) else None
+        return Attempt(claimed, verdict, started, loop.time() - begun, skew), result
+
+    def _judged(self, claimed: Claimed, target: Target, result: Result, now: float) -> Verdict:
+        try:
+            return self._judge(claimed, target.retry, result, now)
+        except Exception as error:  # noqa: BLE001 (as above)
+            logger.error("no verdict for %s/%s: %s", target.namespace, target.name, where(error))  # noqa: TRY400
+            return Verdict(Outcome.RETRY, str(Reason.INTERNAL_ERROR), retry_at=now + _UNJUDGED_RETRY_SECONDS)

@@ -1,0 +1,103 @@
+"""Files that are generated are up to date, and the chart is well formed."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+
+import pytest
+import yaml
+
+import chart
+import chartvalues
+from hookline import __version__
+
+SNAPSHOT = chart.ROOT / "tests" / "chart" / "golden" / "default.yaml"
+AGAIN = "run: make chart"
+
+
+def test_every_generated_file_is_what_is_generated():
+    differing = [str(path) for path, text in chart.generated().items() if path.read_text(encoding="utf-8") != text]
+    assert differing == [], AGAIN
+    assert chart.stale() == [], AGAIN
+
+
+def test_the_default_values_render_what_is_in_the_snapshot(render):
+    rendered = render({"crds": {"enabled": False}})
+    assert list(yaml.safe_load_all(SNAPSHOT.read_text())) == list(rendered), AGAIN
+
+
+def test_the_schema_is_closed_wherever_it_names_keys():
+    def open_ones(schema, path=""):
+        if isinstance(schema, dict):
+            if "properties" in schema and schema.get("additionalProperties") is not False:
+                yield path
+            for key, value in schema.items():
+                yield from open_ones(value, f"{path}/{key}")
+
+    found = set(open_ones(json.loads((chart.CHART / "values.schema.json").read_text())))
+    # What Kubernetes itself checks, and where more keys than the required ones may stand.
+    assert found == {f"/properties/{name}/items" for name in ("extraEnv", "extraVolumes", "extraVolumeMounts")}
+
+
+def test_a_key_without_documentation_is_an_error():
+    with pytest.raises(ValueError, match=r"a\.c has no documentation"):
+        chartvalues.parse("a:\n  # -- Said.\n  b: 1\n  c: 2\n")
+
+
+def test_an_empty_map_that_nobody_explains_is_an_error():
+    with pytest.raises(ValueError, match="is empty and has no '# @schema'"):
+        chartvalues.parse("# -- Said.\na: {}\n")
+
+
+def test_every_value_is_used_by_a_template():
+    templates = "".join(path.read_text() for path in (chart.CHART / "templates").iterdir())
+    used = set(re.findall(r"\.(\w+)", templates))
+
+    def unused(keys, path=""):
+        for key in keys:
+            if key.below and key.name != "settings":
+                yield from unused(key.below, f"{path}{key.name}.")
+            elif key.name not in used:
+                yield path + key.name
+
+    keys = chartvalues.parse((chart.CHART / "values.yaml").read_text())
+    assert list(unused(keys)) == []
+    assert list(unused(chartvalues.parse("# -- Never used.\nneverUsed: 1\n"))) == ["neverUsed"]
+
+
+def test_the_chart_has_the_version_of_the_product_and_tells_artifact_hub_of_our_kinds():
+    described = yaml.safe_load((chart.CHART / "Chart.yaml").read_text())
+    assert described["version"] == described["appVersion"] == __version__
+    kinds = yaml.safe_load(described["annotations"]["artifacthub.io/crds"])
+    assert [kind["kind"] for kind in kinds] == ["WebhookSubscription", "WebhookReplay"]
+    examples = yaml.safe_load(described["annotations"]["artifacthub.io/crdsExamples"])
+    assert {example["kind"] for example in examples} == {"WebhookSubscription", "WebhookReplay"}
+
+
+@pytest.mark.parametrize("name", ["default", "everything", "namespaced", "smallest"])
+def test_helm_lint_finds_nothing(helm, ci, name):
+    said = helm("lint", str(chart.CHART), "--strict", values=ci[name] | {"monitoring": {"whenMissing": "Always"}})
+    assert "1 chart(s) linted, 0 chart(s) failed" in said
+    assert not re.search(r"\[(INFO|WARNING|ERROR)\]", said), said
+
+
+def test_there_is_a_test_for_each_file_of_ci_values(ci):
+    assert set(ci) == {"default", "everything", "namespaced", "smallest"}
+
+
+def test_the_packed_chart_renders_the_same_and_holds_nothing_for_developers(helm, render, tmp_path):
+    helm("package", str(chart.CHART), f"--destination={tmp_path}")
+    (packed,) = tmp_path.iterdir()
+    assert packed.name == f"hookline-{__version__}.tgz"
+    assert render(chart=packed) == render()
+    with tarfile.open(packed) as archive:
+        assert {name.split("/")[1] for name in archive.getnames()} == {
+            "Chart.yaml",
+            "README.md",
+            "files",
+            "templates",
+            "values.schema.json",
+            "values.yaml",
+        }

@@ -1,0 +1,135 @@
+"""Monitors, alerts and dashboards: rendered from files of the chart, and nothing where there is no file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from chart import CHART
+
+RULES = {"monitoring": {"prometheusRule": {"enabled": True}}}
+ALERTS = {
+    "groups": [
+        {
+            "name": "hookline",
+            "rules": [
+                {"record": "hookline:attempts:rate5m", "expr": "rate(hookline_delivery_attempts_total[5m])"},
+                {
+                    "alert": "HooklineDelayed",
+                    "expr": "time() - hookline_outbox_oldest_due_timestamp_seconds > ${delaySeconds}",
+                    "labels": {"severity": "warning"},
+                    "annotations": {
+                        "summary": "{{ $labels.instance }} is late.",
+                        "runbook_url": "https://own.example/x",
+                    },
+                },
+                {"alert": "HooklineDown", "expr": "absent(up)", "annotations": {"summary": "It is down."}},
+            ],
+        }
+    ]
+}
+
+
+@pytest.fixture(scope="module")
+def with_files(tmp_path_factory):
+    """The chart with an alert file and a dashboard of this test instead of its own."""
+    chart = tmp_path_factory.mktemp("chart") / "hookline"
+    shutil.copytree(CHART, chart)
+    for folder in ("alerts", "dashboards"):
+        shutil.rmtree(chart / "files" / folder, ignore_errors=True)
+        (chart / "files" / folder).mkdir()
+    (chart / "files" / "alerts" / "some.yaml").write_text(yaml.safe_dump(ALERTS))
+    (chart / "files" / "alerts" / "thresholds.yaml").write_text("delaySeconds: 600\n")
+    (chart / "files" / "dashboards" / "overview.json").write_text(json.dumps({"title": "{{ instance }}"}, indent=2))
+    return chart
+
+
+@pytest.fixture(scope="module")
+def without_files(tmp_path_factory):
+    chart = tmp_path_factory.mktemp("chart") / "hookline"
+    shutil.copytree(CHART, chart)
+    for folder in ("alerts", "dashboards"):
+        shutil.rmtree(chart / "files" / folder, ignore_errors=True)
+    return chart
+
+
+def alerts(rendered):
+    rules = [rule for group in rendered.one("PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
+    return {rule.get("alert") or rule["record"]: rule for rule in rules}
+
+
+def rules(**more):
+    return {"monitoring": {"prometheusRule": {"enabled": True, **more}}}
+
+
+@pytest.mark.parametrize(("kind", "key"), [("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints")])
+def test_a_monitor_scrapes_the_port_of_metrics(render, kind, key):
+    name = kind[0].lower() + kind[1:]
+    values = {"enabled": True, "interval": "20s", "scrapeTimeout": "5s", "labels": {"release": "prometheus"}}
+    monitor = render({"monitoring": {name: values}}).one(kind)
+    assert monitor["spec"][key] == [{"port": "metrics", "path": "/metrics", "interval": "20s", "scrapeTimeout": "5s"}]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+
+
+def test_nothing_of_the_prometheus_operator_is_rendered_by_default(render):
+    assert not any(obj["apiVersion"].startswith("monitoring") for obj in render())
+
+
+def test_a_missing_api_is_skipped_or_ignored_where_the_values_say_so(render):
+    values = {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}}
+    skipped = render({"monitoring": {**values, "whenMissing": "SkipIfMissing"}}, apis=())
+    assert not any(obj["apiVersion"].startswith("monitoring") for obj in skipped)
+    assert render({"monitoring": {**values, "whenMissing": "Always"}}, apis=()).one("ServiceMonitor")
+
+
+def test_without_files_there_are_no_alerts_and_no_dashboards(render, without_files):
+    values = {"monitoring": {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}}}
+    rendered = render(values, chart=without_files)
+    assert rendered.all("PrometheusRule") == []
+    assert [obj["metadata"]["name"] for obj in rendered.all("ConfigMap")] == ["hookline"]
+
+
+def test_alerts_are_those_of_the_files_with_prometheus_own_templates_untouched(render, with_files):
+    found = alerts(render(rules(), chart=with_files))
+    assert list(found) == ["hookline:attempts:rate5m", "HooklineDelayed", "HooklineDown"]
+    assert found["HooklineDelayed"]["annotations"]["summary"] == "{{ $labels.instance }} is late."
+
+
+def test_a_threshold_is_that_of_the_file_or_that_of_the_values(render, with_files):
+    assert alerts(render(rules(), chart=with_files))["HooklineDelayed"]["expr"].endswith("> 600")
+    changed = render(rules(thresholds={"delaySeconds": 30}), chart=with_files)
+    assert alerts(changed)["HooklineDelayed"]["expr"].endswith("> 30")
+
+
+def test_a_threshold_that_no_alert_has_is_refused(refusal, with_files):
+    message = refusal(rules(thresholds={"delay": 30}), chart=with_files)
+    assert "thresholds.delay: there is no such threshold; there are: delaySeconds" in message
+
+
+def test_an_alert_can_be_left_out_and_the_others_stay(render, with_files):
+    assert "HooklineDown" not in alerts(render(rules(disabled=["HooklineDown"]), chart=with_files))
+    assert "HooklineDelayed" in alerts(render(rules(disabled=["HooklineDown"]), chart=with_files))
+
+
+def test_every_alert_gets_a_runbook_unless_it_has_one_and_the_labels_of_the_values(render, with_files):
+    values = rules(runbookUrl="https://runbooks.example/", alertLabels={"team": "platform", "severity": "page"})
+    found = alerts(render(values, chart=with_files))
+    assert found["HooklineDown"]["annotations"]["runbook_url"] == "https://runbooks.example/HooklineDown"
+    assert found["HooklineDelayed"]["annotations"]["runbook_url"] == "https://own.example/x"
+    assert found["HooklineDelayed"]["labels"] == {"severity": "page", "team": "platform"}
+    assert "labels" not in found["hookline:attempts:rate5m"]
+
+
+def test_a_dashboard_is_a_config_map_with_the_file_as_it_is_for_the_sidecar(render, with_files):
+    values = {"monitoring": {"dashboards": {"enabled": True, "annotations": {"grafana_folder": "Hooks"}}}}
+    board = render(values, chart=with_files).one("ConfigMap", "hookline-dashboard-overview")
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert board["metadata"]["annotations"] == {"grafana_folder": "Hooks"}
+    assert json.loads(board["data"]["overview.json"]) == {"title": "{{ instance }}"}
+
+
+def test_no_dashboard_is_rendered_unless_asked_for(render, with_files):
+    assert [obj["metadata"]["name"] for obj in render(chart=with_files).all("ConfigMap")] == ["hookline"]

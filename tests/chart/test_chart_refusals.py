@@ -1,0 +1,96 @@
+"""What the chart refuses: by a sentence in ``templates/requirements.yaml``, or by the closed schema."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chart import CHART
+
+REFUSED = [
+    ({"replicaCount": 2}, "replicaCount: must be 0 or 1: the outbox is one SQLite file on one volume"),
+    ({"persistence": {"enabled": False, "existingClaim": "mine"}}, "persistence.existingClaim: is not used while"),
+    ({"serviceAccount": {"create": False}}, "serviceAccount.name: name a ServiceAccount"),
+    ({"rbac": {"watched": [{"apiGroup": "*", "resources": ["pods"]}]}}, "rbac.watched: name API groups and resources"),
+    ({"rbac": {"watched": [{"apiGroup": "", "resources": ["*"]}]}}, "rbac.watched: name API groups and resources"),
+    ({"rbac": {"watched": [{"apiGroup": "", "resources": ["secrets"]}]}}, "rbac.watched: must not name secrets"),
+    ({"terminationGracePeriodSeconds": 24}, "terminationGracePeriodSeconds: must be at least 25"),
+    (
+        {"terminationGracePeriodSeconds": 16, "settings": {"shutdownGraceSeconds": 1}},
+        "terminationGracePeriodSeconds: must be at least 17",
+    ),
+    ({"extraEnv": [{"name": "HOOKLINE_DATA_DIR", "value": "/x"}]}, "extraEnv: HOOKLINE_DATA_DIR is set by other"),
+    (
+        {"extraEnv": [{"name": "HOOKLINE_LOG_LEVEL", "value": "info"}], "settings": {"logLevel": "debug"}},
+        "extraEnv: HOOKLINE_LOG_LEVEL is set by other values",
+    ),
+    (
+        {"monitoring": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},
+        "monitoring: enable serviceMonitor or podMonitor, not both",
+    ),
+    (
+        {"monitoring": {"serviceMonitor": {"enabled": True}}, "service": {"enabled": False}},
+        "monitoring.serviceMonitor: needs the Service",
+    ),
+]
+TYPOS = [
+    ({"replicas": 1}, "replicas"),
+    ({"image": {"repo": "x"}}, "repo"),
+    ({"settings": {"loglevel": "debug"}}, "loglevel"),
+    ({"settings": {"dataDir": "/elsewhere"}}, "dataDir"),
+    ({"networkPolicy": {"deliveries": {"port": [443]}}}, "port"),
+    ({"rbac": {"watched": [{"group": "", "resources": ["pods"]}]}}, "group"),
+]
+WRONG = [
+    ({"image": {"digest": "sha256:short"}}, "/image/digest"),
+    ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
+    ({"settings": {"logLevel": "loud"}}, "/settings/logLevel"),
+    ({"settings": {"maxBodyBytes": 1023}}, "/settings/maxBodyBytes"),
+    ({"settings": {"maxBodyBytes": 2048.5}}, "/settings/maxBodyBytes"),
+    ({"settings": {"maxBodyBytes": "2 MiB"}}, "/settings/maxBodyBytes"),
+    ({"settings": {"allowHosts": ["a,b"]}}, "/settings/allowHosts"),
+    ({"persistence": {"accessMode": "ReadWriteMany"}}, "/persistence/accessMode"),
+    ({"namespaces": ["a", "a"]}, "/namespaces"),
+    ({"service": {"port": 0}}, "/service/port"),
+    ({"replicaCount": -1}, "/replicaCount"),
+]
+
+
+@pytest.mark.parametrize(("values", "sentence"), REFUSED, ids=[sentence[:50] for _, sentence in REFUSED])
+def test_it_is_refused_with_the_reason_and_what_to_do(refusal, values, sentence):
+    assert sentence in refusal(values)
+
+
+@pytest.mark.parametrize("name", ["serviceMonitor", "podMonitor", "prometheusRule"])
+def test_an_object_of_an_api_that_the_cluster_does_not_serve_is_refused(refusal, name):
+    message = refusal({"monitoring": {name: {"enabled": True}}}, apis=())
+    assert (
+        "the cluster does not serve monitoring.coreos.com/v1; install the Prometheus operator's CRDs first" in message
+    )
+
+
+def test_every_refusal_of_the_template_is_tested_here_and_there_is_no_other_template_that_refuses_a_combination():
+    text = (CHART / "templates" / "requirements.yaml").read_text()
+    starts = re.findall(r'fail \(?(?:printf )?"(\S+: \S+)', text)
+    tested = [sentence for _, sentence in REFUSED] + ["monitoring: the cluster does not serve"]
+    assert len(starts) == text.count("fail ")
+    unsaid = [s for s in starts if not any(t.startswith(s.replace("%s", "HOOKLINE_DATA_DIR")) for t in tested)]
+    assert unsaid == []
+    others = {path.name for path in (CHART / "templates").iterdir() if "fail " in path.read_text()}
+    assert others == {"requirements.yaml", "prometheusrule.yaml"}  # the latter knows the thresholds' names only
+
+
+@pytest.mark.parametrize(("values", "key"), TYPOS)
+def test_a_typo_is_refused_by_the_schema(refusal, values, key):
+    assert f"additional properties '{key}' not allowed" in refusal(values)
+
+
+@pytest.mark.parametrize(("values", "where"), WRONG)
+def test_a_value_of_the_wrong_form_is_refused_by_the_schema(refusal, values, where):
+    assert f"at '{where}" in refusal(values)
+
+
+@pytest.mark.parametrize("values", [{"global": {"anything": 1}}, {"enabled": True}])
+def test_what_a_parent_chart_adds_is_allowed(render, values):
+    assert render(values) == render()

@@ -1,0 +1,215 @@
+"""Claims about access: how few calls it takes, how old an answer may be, and what holds messages back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hookline.controller.access import BEGIN_SECONDS, ROUND_SECONDS, SEND_SECONDS, Access
+from hookline.controller.reviews import PATH, Question, Reviews
+from hookline.errors import ApiError
+from hookline.model import Counts, Grant, Resource
+from hookline.scopes import scopes_of
+from hookline.spec import NamespacesFrom, Source, Subscription
+from support.samples import CONFIG_MAPS, DEPLOYMENTS, subscription
+
+THREE = ["get", "list", "watch"]
+
+
+class Authorizer:
+    """Answers reviews as ``allowed`` says, by resource; ``down`` refuses to."""
+
+    def __init__(self) -> None:
+        self.allowed = {"configmaps": True, "deployments": True}
+        self.down = False
+        self.asked: list[dict[str, Any]] = []
+
+    async def request(self, method: str, path: str, *, body: Any = None, **_: Any) -> Any:
+        assert (method, path) == ("POST", PATH)
+        self.asked.append(body["spec"])
+        if self.down:
+            raise ApiError(0, "no usable answer")
+        return {"status": {"allowed": self.allowed[body["spec"]["resourceAttributes"]["resource"]]}}
+
+
+class Ground:
+    def __init__(self, rate: float = 1e9) -> None:
+        self.api = Authorizer()
+        self.now = 1000.0
+        self.grants: dict[str, Grant] = {}
+        self.turned: list[tuple[frozenset[str], bool]] = []
+        self.reviews = Reviews(self.api, rate, lambda: self.now)
+        self.access = Access(
+            self.reviews,
+            scopes_of,
+            lambda: self.now,
+            self.grants.__setitem__,
+            lambda uids, flipped: self.turned.append((frozenset(uids), flipped)),
+        )
+
+    async def admit(self, wanted: Subscription, *resources: Resource | None) -> Grant:
+        return await self.access.admit(wanted, resources or [CONFIG_MAPS])
+
+    async def after(self, seconds: float) -> None:
+        self.now += seconds
+        await self.access.look()
+
+
+@pytest.fixture
+def ground() -> Ground:
+    return Ground()
+
+
+def places(*names: str) -> Subscription:
+    source = Source("v1", "ConfigMap", NamespacesFrom.NAMES, frozenset(names))
+    return subscription(sources=(source,))
+
+
+async def test_a_thousand_subscriptions_of_one_service_account_cost_three_calls_a_round(ground: Ground):
+    for number in range(1000):
+        await ground.admit(subscription(uid=f"u{number}"))
+    assert len(ground.api.asked) == 3
+    await ground.after(ROUND_SECONDS)
+    assert len(ground.api.asked) == 6
+    await ground.after(1.0)
+    assert len(ground.api.asked) == 6
+    assert sorted(item["resourceAttributes"]["verb"] for item in ground.api.asked[:3]) == THREE
+
+
+async def test_the_control_a_thousand_service_accounts_cost_three_calls_each(ground: Ground):
+    for number in range(1000):
+        await ground.admit(subscription(uid=f"u{number}", service_account=f"sa{number}"))
+    assert len(ground.api.asked) == 3000
+
+
+async def test_who_asks_at_the_same_time_shares_the_calls():
+    question = Question("shop", "default", "list", "", "v1", "configmaps", "shop")
+    ground = Ground()
+    assert all(await asyncio.gather(*(ground.reviews.ask([question]) for _ in range(10))))
+    assert len(ground.api.asked) == 1
+    await ground.reviews.ask([question])
+    assert len(ground.api.asked) == 2, "who asks later asks anew"
+
+
+async def test_the_service_account_is_asked_about_with_its_groups(ground: Ground):
+    await ground.admit(subscription(service_account="watcher"), None)
+    assert ground.api.asked == []
+    await ground.admit(subscription(service_account="watcher"))
+    asked = ground.api.asked[0]
+    assert asked["user"] == "system:serviceaccount:shop:watcher"
+    assert asked["groups"] == ["system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"]
+
+
+@pytest.mark.parametrize(
+    ("source", "where"),
+    [
+        (Source("v1", "ConfigMap"), ["shop"]),
+        (Source("v1", "ConfigMap", NamespacesFrom.ALL), [""]),
+        (Source("v1", "ConfigMap", NamespacesFrom.SELECTOR), [""]),
+        (Source("v1", "ConfigMap", NamespacesFrom.NAMES, frozenset({"a", "b"})), ["a", "b"]),
+    ],
+    ids=["Same", "All", "Selector", "Names"],
+)
+async def test_one_call_for_all_namespaces_or_one_for_each_that_is_named(
+    ground: Ground, source: Source, where: list[str]
+):
+    await ground.admit(subscription(sources=(source,)))
+    asked = [(item["resourceAttributes"]["verb"], item["resourceAttributes"]["namespace"]) for item in ground.api.asked]
+    assert sorted(asked) == sorted((verb, name) for verb in THREE for name in where)
+
+
+async def test_an_attempt_begins_only_while_each_review_is_so_young_that_it_ends_within_30_seconds(ground: Ground):
+    wanted = subscription()
+    assert not ground.access.may_send(wanted.uid), "before it was asked"
+    await ground.admit(wanted)
+    ground.now += SEND_SECONDS - BEGIN_SECONDS - 0.1
+    assert ground.access.may_send(wanted.uid)
+    ground.now += 0.2
+    assert not ground.access.may_send(wanted.uid)
+
+
+async def test_while_the_api_server_does_not_answer_messages_are_held_and_then_go_on(ground: Ground):
+    wanted = subscription()
+    await ground.admit(wanted)
+    ground.api.down = True
+    await ground.after(SEND_SECONDS)
+    assert not ground.access.may_send(wanted.uid)
+    assert ground.grants[wanted.uid].granted is None
+    assert "messages are kept" in ground.grants[wanted.uid].message
+    ground.api.down = False
+    ground.turned.clear()
+    await ground.after(1.0)
+    assert ground.access.may_send(wanted.uid)
+    assert ground.turned == [({wanted.uid}, False)], "nothing has to be set up again"
+
+
+async def test_what_can_not_be_asked_is_neither_granted_nor_refused(ground: Ground):
+    ground.api.down = True
+    with pytest.raises(ApiError, match="can't be asked"):
+        await ground.admit(subscription())
+    assert not ground.access.may_send("uid-subscription")
+
+
+async def test_a_round_that_fails_ends_early(ground: Ground):
+    for number in range(100):
+        await ground.admit(subscription(uid=f"u{number}", service_account=f"sa{number}"))
+    ground.api.down = True
+    ground.api.asked.clear()
+    await ground.after(ROUND_SECONDS)
+    assert len(ground.api.asked) <= 16
+
+
+async def test_a_right_that_is_taken_holds_messages_at_once_and_tells_all_whom_it_concerns(ground: Ground):
+    for uid in ("a", "b"):
+        await ground.admit(subscription(uid=uid))
+    ground.turned.clear()
+    ground.api.allowed["configmaps"] = False
+    await ground.after(ROUND_SECONDS)
+    assert [ground.access.may_send(uid) for uid in ("a", "b")] == [False, False]
+    assert ground.turned == [({"a", "b"}, True)]
+    ground.api.allowed["configmaps"] = True
+    await ground.after(ROUND_SECONDS)
+    assert [ground.access.may_send(uid) for uid in ("a", "b")] == [True, True]
+    assert ground.turned[1:] == [({"a", "b"}, True)]
+
+
+async def test_messages_of_an_earlier_spec_need_its_rights_until_none_of_them_waits(ground: Ground):
+    before = subscription()
+    after = replace(before, sources=(Source("apps/v1", "Deployment"),))
+    await ground.admit(before)
+    await ground.admit(after, DEPLOYMENTS)
+    ground.api.allowed["configmaps"] = False
+    await ground.after(ROUND_SECONDS)
+    assert not ground.access.may_send(before.uid)
+    assert "earlier spec" in ground.access.grant(before.uid).message
+    ground.access.counted({before.uid: Counts(pending=1)})
+    assert not ground.access.may_send(before.uid)
+    ground.access.counted({})
+    assert ground.access.may_send(before.uid)
+    assert ground.access.grant(before.uid).granted
+
+
+async def test_a_spec_that_was_never_in_force_left_nothing_to_wait_for(ground: Ground):
+    ground.api.allowed["configmaps"] = False
+    assert (await ground.admit(subscription())).granted is False
+    after = subscription(sources=(Source("apps/v1", "Deployment"),))
+    assert (await ground.admit(after, DEPLOYMENTS)).granted
+    assert ground.access.may_send(after.uid)
+
+
+async def test_nobody_is_asked_about_who_is_gone(ground: Ground):
+    await ground.admit(subscription())
+    ground.access.forget("uid-subscription")
+    ground.api.asked.clear()
+    await ground.after(ROUND_SECONDS)
+    assert ground.api.asked == []
+    assert not ground.access.may_send("uid-subscription")
+
+
+async def test_calls_keep_to_the_rate():
+    ground = Ground(rate=1000.0)
+    await ground.admit(places(*map(str, range(40))))
+    assert ground.reviews._next >= ground.now + 0.119, "120 calls take 119 intervals of 1 ms"
