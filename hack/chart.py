@@ -1,8 +1,9 @@
 """What the Helm chart says twice is written once, and copied from there by ``python hack/chart.py`` (``make chart``).
 
-In: ``crds/``, ``hack/rights.py``, the operator's settings, and the hand-written parts of the chart. Out, in
-``charts/hookline``: the copies of the CRDs and policies, the rights, the settings and watched resources in
-``values.yaml``, ``values.schema.json``, the table in ``README.md``, and what ``Chart.yaml`` tells of our kinds.
+In: ``crds/``, ``hack/rights.py``, ``hack/dashboard.py``, the operator's settings, and the hand-written parts of the
+chart. Out, in ``charts/hookline``: the copies of the CRDs and policies, the rights, the dashboard, the settings and
+watched resources in ``values.yaml``, ``values.schema.json``, the table in ``README.md``, and what ``Chart.yaml`` tells
+of our kinds.
 ``tests/chart/test_generated.py`` compares; ``hack/chartvalues.py`` reads the comments of ``values.yaml``.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 import yaml
 
 import chartvalues
+import dashboard
 import helm
 import rights
 from hookline import __version__
@@ -42,6 +44,7 @@ _EXAMPLES = ("smallest", "deployment-degraded", "replay-dead-letters")
 def generated() -> dict[Path, str]:
     """The whole text of every generated file, and of every file with a generated part."""
     files = {**_copies(), CHART / "files" / "rights.yaml": _rights()}
+    files[CHART / "files" / "dashboards" / "overview.json"] = dashboard.render()
     values = _filled(CHART / "values.yaml", {"settings": _settings(), "watched": _watched()})
     files[CHART / "values.yaml"] = values
     nodes = chartvalues.parse(values)

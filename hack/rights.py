@@ -35,18 +35,23 @@ class Where(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Some verbs on some resources of one API group (the core group is empty), where, and what for."""
+    """Some verbs on some resources of one API group (the core group is empty), where, and what for.
+
+    ``names`` are the only objects that it is for; empty: all.
+    """
 
     where: Where
     group: str
     resources: tuple[str, ...]
     verbs: tuple[str, ...]
     purpose: str
+    names: tuple[str, ...] = ()
 
     @property
     def rule(self) -> dict[str, list[str]]:
         """As a rule of a Role."""
-        return {"apiGroups": [self.group], "resources": [*self.resources], "verbs": [*self.verbs]}
+        names = {"resourceNames": [*self.names]} if self.names else {}
+        return {"apiGroups": [self.group], "resources": [*self.resources], **names, "verbs": [*self.verbs]}
 
 
 _OURS = ("webhooksubscriptions", "webhookreplays")
@@ -56,7 +61,8 @@ RIGHTS = (
     Right(Where.SERVED, "hookline.dev", _OURS, ("list", "watch"), "what is declared"),
     Right(Where.SERVED, "hookline.dev", ("webhookreplays",), ("get",), "how far a replay is, before it goes on"),
     Right(Where.SERVED, "hookline.dev", tuple(f"{kind}/status" for kind in _OURS), ("patch",), "how it goes"),
-    Right(Where.SERVED, "", ("secrets",), ("get", "create"), "keys and credentials, by name; a made signing key"),
+    Right(Where.SERVED, "", ("secrets",), ("get",), "keys and credentials, by name"),
+    Right(Where.SERVED, "", ("secrets",), ("create", "patch"), "signing keys that the operator makes, and changes"),
     Right(Where.SERVED, "", ("configmaps",), ("get",), "certificate authorities of receivers, by name"),
     Right(Where.SERVED, "", ("serviceaccounts/token",), ("create",), "short-lived tokens for receivers"),
     Right(Where.SERVED, "events.k8s.io", ("events",), ("create",), "warnings about a subscription"),
@@ -70,6 +76,14 @@ RIGHTS = (
     ),
     Right(Where.CLUSTER, "", ("nodes",), ("list",), "addresses that no delivery may reach"),
     Right(Where.CLUSTER, "networking.k8s.io", ("servicecidrs",), ("list",), "addresses that no delivery may reach"),
+    Right(
+        Where.CLUSTER,
+        "discovery.k8s.io",
+        ("endpointslices",),
+        ("get",),
+        "addresses of the API servers, that no delivery may reach",
+        ("kubernetes",),
+    ),
     Right(Where.CLUSTER, "authorization.k8s.io", ("subjectaccessreviews",), ("create",), "what a tenant may watch"),
     Right(Where.CLUSTER, "authentication.k8s.io", ("tokenreviews",), ("create",), "no token of the API goes out"),
 )

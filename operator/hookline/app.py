@@ -15,7 +15,7 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from hookline import reasons
@@ -23,6 +23,7 @@ from hookline.controller.lease import Lease
 from hookline.errors import Fenced, HooklineError, LeadershipLost
 from hookline.kube import KubeClient
 from hookline.lead import lease_of, patiently, take_over
+from hookline.observe import jwks
 from hookline.observe.metrics import Metrics
 from hookline.observe.server import Server
 from hookline.outbox.health import OPERATIONS, StoreHealth
@@ -71,6 +72,8 @@ class App:
             refresh=lambda: self.vitals.refresh_metrics(self.store),
             healthy=self.vitals.unhealthy,
             ready=self._unready,
+            public_keys=self._public_keys,
+            key_max_age=min(jwks.MAX_AGE_SECONDS, settings.key_overlap_seconds),
         )
 
     async def run(self) -> None:
@@ -268,6 +271,9 @@ class App:
 
     async def _look_again(self) -> None:
         self.rooms.reconciler.enqueue_unresolved()
+
+    def _public_keys(self, namespace: str, name: str) -> Sequence[str] | None:
+        return self.rooms.status.public_keys(namespace, name) if self._started else None
 
     def _unready(self) -> str:
         if failing := self.health.failing:

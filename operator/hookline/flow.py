@@ -206,13 +206,15 @@ class Flow:
         """Show what was found in the object's status."""
         self._status.report(obj, finding)
 
-    def withdraw(self, uid: str) -> None:
-        """Put a subscription out of force. What is stored of it stays, and waits."""
+    def withdraw(self, uid: str, gap: str = "") -> None:
+        """Put a subscription out of force; ``gap`` is told of it then. What is stored of it stays, and waits."""
         if self._active.pop(uid, None) is not None:
             self._router.remove(uid)
             self._status.wants(uid, frozenset())
             self.watches.drop(uid)
             self.send_to(uid, None)
+            if gap:
+                self._drop(uid, "gap", gap)
 
     async def forget(self, uid: str) -> None:
         """Drop everything that a deleted subscription left."""

@@ -177,7 +177,7 @@ class SigningKeys:
 
 @dataclass(frozen=True, slots=True)
 class StaticAuth:
-    """A header that authenticates every request alike: a bearer token, a password, an API key. ``header`` is lower case."""
+    """A header that authenticates every request alike, its name in lower case: a token, a password, an API key."""
 
     header: str
     value: str = field(repr=False)
@@ -262,12 +262,22 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyTime:
+    """An entry of a signing Secret, and until when its key signs (Unix seconds; None: it is the newest)."""
+
+    entry: str
+    until: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What the controller found out about one generation of a subscription's spec.
 
     ``accepted`` and ``reason``/``message`` speak of the spec; ``blocked`` is the reason why an accepted one is not
     ready (a Secret is missing, it is suspended), empty when nothing stands in the way. ``endpoint`` is scheme and host.
     ``public_keys`` is None when the signing Secret was not read. ``path_secret`` names the Secret of a generated path.
+    ``key_times`` has all keys of the signing Secret, ``rotated`` the last request for a new one that was carried out,
+    ``rotation_problem`` why one was not.
     """
 
     generation: int
@@ -279,6 +289,9 @@ class Finding:
     signing_secret: str = ""
     public_keys: tuple[str, ...] | None = None
     path_secret: str = ""
+    key_times: tuple[KeyTime, ...] = ()
+    rotated: str = ""
+    rotation_problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

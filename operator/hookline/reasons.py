@@ -41,6 +41,7 @@ PLURAL = "webhooksubscriptions"
 KIND = "WebhookSubscription"
 REPLAY_PLURAL = "webhookreplays"
 REQUESTED_AT = "hookline.dev/requested-at"
+ROTATE_KEY = "hookline.dev/rotate-key"
 
 # Accepted
 VALID = "Valid"

@@ -119,6 +119,7 @@ class Rooms:
             Quota(settings.max_subscriptions_per_namespace, settings.max_informers_per_namespace),
             scope_keys,
             check_profile,
+            settings.key_overlap_seconds,
         )
         self.replays = Replays(
             kube,

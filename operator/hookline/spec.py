@@ -193,7 +193,8 @@ class Subscription:
 
     ``ordered`` keeps the messages of each object in order; ``disable_after`` is in seconds, 0 for never;
     ``unguessable`` and ``handshake`` are of the destination: a generated last path segment, and whether its owner must
-    consent first. ``requested_at`` is the value of the annotation ``hookline.dev/requested-at``, empty without one.
+    consent first. ``requested_at`` and ``rotate_key`` are the values of the annotations
+    ``hookline.dev/requested-at`` and ``hookline.dev/rotate-key``, empty without them.
     ``service_account`` (of the same namespace) bounds what may be watched.
     """
 
@@ -222,6 +223,7 @@ class Subscription:
     auth: AuthSpec | None = None
     tls: TlsSpec | None = None
     requested_at: str = ""
+    rotate_key: str = ""
     service_account: str = "default"
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,28 @@ from chart import CHART
 
 KUBERNETES = "1.36.3"
 MONITORING = "monitoring.coreos.com/v1"
+
+
+ALERTS = {
+    "groups": [
+        {
+            "name": "hookline",
+            "rules": [
+                {"record": "hookline:attempts:rate5m", "expr": "rate(hookline_delivery_attempts_total[5m])"},
+                {
+                    "alert": "HooklineDelayed",
+                    "expr": "time() - hookline_outbox_oldest_due_timestamp_seconds > ${delaySeconds}",
+                    "labels": {"severity": "warning"},
+                    "annotations": {
+                        "summary": "{{ $labels.instance }} is late.",
+                        "runbook_url": "https://own.example/x",
+                    },
+                },
+                {"alert": "HooklineDown", "expr": "absent(up)", "annotations": {"summary": "It is down."}},
+            ],
+        }
+    ]
+}
 
 
 class Refused(AssertionError):
@@ -121,3 +144,17 @@ def ci() -> dict[str, Any]:
     """The values of ``ci/NAME-values.yaml`` by name."""
     paths = (CHART / "ci").glob("*-values.yaml")
     return {path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text()) for path in paths}
+
+
+@pytest.fixture(scope="session")
+def with_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chart with an alert file and a dashboard of this test instead of its own."""
+    chart = tmp_path_factory.mktemp("chart") / "hookline"
+    shutil.copytree(CHART, chart)
+    for folder in ("alerts", "dashboards"):
+        shutil.rmtree(chart / "files" / folder, ignore_errors=True)
+        (chart / "files" / folder).mkdir()
+    (chart / "files" / "alerts" / "some.yaml").write_text(yaml.safe_dump(ALERTS))
+    (chart / "files" / "alerts" / "thresholds.yaml").write_text("delaySeconds: 600\n")
+    (chart / "files" / "dashboards" / "overview.json").write_text(json.dumps({"title": "{{ instance }}"}, indent=2))
+    return chart

@@ -15,6 +15,7 @@ from hookline import __version__
 
 SNAPSHOT = chart.ROOT / "tests" / "chart" / "golden" / "default.yaml"
 AGAIN = "run: make chart"
+KUBERNETES = "1.36.3"
 
 
 def test_every_generated_file_is_what_is_generated():
@@ -94,6 +95,7 @@ def test_the_packed_chart_renders_the_same_and_holds_nothing_for_developers(helm
     assert render(chart=packed) == render()
     with tarfile.open(packed) as archive:
         assert {name.split("/")[1] for name in archive.getnames()} == {
+            ".helmignore",
             "Chart.yaml",
             "README.md",
             "files",
@@ -101,3 +103,46 @@ def test_the_packed_chart_renders_the_same_and_holds_nothing_for_developers(helm
             "values.schema.json",
             "values.yaml",
         }
+
+
+def test_the_values_and_the_commands_that_the_readme_shows_work(helm, render):
+    text = (chart.CHART / "README.md").read_text(encoding="utf-8")
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    for values in (item for item in shown if "kind" not in item):
+        assert render(values) != render()
+    flags = re.findall(r"--set[= ](\S+?)`?(?=\s)", text)
+    assert len(flags) == 3
+    for flag in flags:
+        helm("template", "hookline", str(chart.CHART), f"--kube-version={KUBERNETES}", "--set", flag)
+
+
+def test_a_kubernetes_without_the_policies_api_is_refused(helm):
+    def template(version):
+        return helm("template", "hookline", str(chart.CHART), f"--kube-version={version}")
+
+    assert template("1.30.0-eks-1234")
+    with pytest.raises(AssertionError, match="chart requires kubeVersion"):
+        template("1.29.9")
+
+
+def switches(keys, path=()):
+    """Every value that is on or off: its path, and the other position."""
+    for key in keys:
+        yield from switches(key.below, (*path, key.name))
+        if isinstance(key.default, bool):
+            yield (*path, key.name), not key.default
+
+
+SWITCHES = dict(switches(chartvalues.parse((chart.CHART / "values.yaml").read_text(encoding="utf-8"))))
+
+
+@pytest.mark.parametrize("path", SWITCHES, ids=".".join)
+def test_every_switch_can_be_turned_by_itself(render, path):
+    values = SWITCHES[path]
+    for name in reversed(path):
+        values = {name: values}
+    if path == ("serviceAccount", "create"):
+        values["serviceAccount"]["name"] = "mine"
+    rendered = render(values)
+    nothing_to_show = path in {("monitoring", "prometheusRule", "enabled"), ("monitoring", "dashboards", "enabled")}
+    assert nothing_to_show or rendered != render()

@@ -6,45 +6,10 @@ import json
 import shutil
 
 import pytest
-import yaml
 
 from chart import CHART
 
 RULES = {"monitoring": {"prometheusRule": {"enabled": True}}}
-ALERTS = {
-    "groups": [
-        {
-            "name": "hookline",
-            "rules": [
-                {"record": "hookline:attempts:rate5m", "expr": "rate(hookline_delivery_attempts_total[5m])"},
-                {
-                    "alert": "HooklineDelayed",
-                    "expr": "time() - hookline_outbox_oldest_due_timestamp_seconds > ${delaySeconds}",
-                    "labels": {"severity": "warning"},
-                    "annotations": {
-                        "summary": "{{ $labels.instance }} is late.",
-                        "runbook_url": "https://own.example/x",
-                    },
-                },
-                {"alert": "HooklineDown", "expr": "absent(up)", "annotations": {"summary": "It is down."}},
-            ],
-        }
-    ]
-}
-
-
-@pytest.fixture(scope="module")
-def with_files(tmp_path_factory):
-    """The chart with an alert file and a dashboard of this test instead of its own."""
-    chart = tmp_path_factory.mktemp("chart") / "hookline"
-    shutil.copytree(CHART, chart)
-    for folder in ("alerts", "dashboards"):
-        shutil.rmtree(chart / "files" / folder, ignore_errors=True)
-        (chart / "files" / folder).mkdir()
-    (chart / "files" / "alerts" / "some.yaml").write_text(yaml.safe_dump(ALERTS))
-    (chart / "files" / "alerts" / "thresholds.yaml").write_text("delaySeconds: 600\n")
-    (chart / "files" / "dashboards" / "overview.json").write_text(json.dumps({"title": "{{ instance }}"}, indent=2))
-    return chart
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +65,9 @@ def test_alerts_are_those_of_the_files_with_prometheus_own_templates_untouched(r
 
 def test_a_threshold_is_that_of_the_file_or_that_of_the_values(render, with_files):
     assert alerts(render(rules(), chart=with_files))["HooklineDelayed"]["expr"].endswith("> 600")
-    changed = render(rules(thresholds={"delaySeconds": 30}), chart=with_files)
-    assert alerts(changed)["HooklineDelayed"]["expr"].endswith("> 30")
+    for number in (30, 0.5, 1_000_000_000):
+        changed = render(rules(thresholds={"delaySeconds": number}), chart=with_files)
+        assert alerts(changed)["HooklineDelayed"]["expr"].endswith(f"> {number}")
 
 
 def test_a_threshold_that_no_alert_has_is_refused(refusal, with_files):

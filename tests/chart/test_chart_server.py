@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import uuid
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from chart import CHART
 from controlplane import ControlPlane
@@ -17,6 +19,7 @@ from support.live import LiveOperator, LiveReceiver
 from support.rights import EVERYBODY_SEES_EVERYTHING
 from support.whole import Subscriptions
 
+README = (CHART / "README.md").read_text(encoding="utf-8")
 MONITORING_CRDS = Path(__file__).parent / "monitoring"
 SERVICE_MONITOR = {"monitoring": {"serviceMonitor": {"enabled": True, "interval": "20s"}}}
 WATCHED = "clusterrole/hookline-watched"
@@ -82,6 +85,19 @@ def test_the_server_takes_every_object_with_no_field_that_it_does_not_know(
     assert len(dry_run(kube, rendered)) == len(rendered) > 1
 
 
+def test_the_server_takes_alerts_and_dashboards(render, with_files, kube, make_namespaces):
+    make_namespaces("watched-over")
+    values = {"monitoring": {"prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}}}
+    names = dry_run(kube, render(values, namespace="watched-over", chart=with_files))
+    assert {"prometheusrule.monitoring.coreos.com/hookline", "configmap/hookline-dashboard-overview"} <= set(names)
+
+
+def test_the_server_takes_every_object_that_the_readme_shows(kube):
+    shown = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+    objects = [obj for obj in shown if "kind" in obj]
+    assert len(dry_run(kube, objects)) == len(objects) == 1
+
+
 def test_the_server_refuses_a_field_that_it_does_not_know(render, kube, make_namespaces):
     """The control of the test above."""
     make_namespaces("misspelt")
@@ -144,12 +160,13 @@ def test_a_release_is_installed_upgraded_and_uninstalled_and_leaves_subscription
         "webhooksubscription.hookline.dev/kept"
     ]
 
+    kube("delete", "webhooksubscription/kept", "--namespace=life")
     helm("install", "hookline", str(CHART), *options)  # takes over what was left
     helm("uninstall", "hookline", *options)
 
 
 def watched_rules(kube):
-    return kube.json("get", WATCHED)["rules"]
+    return kube.json("get", WATCHED).get("rules")
 
 
 def applied(kube, obj):
@@ -162,30 +179,44 @@ def applied(kube, obj):
     return True
 
 
-@pytest.mark.parametrize("served", [[], ["tenant"]], ids=["all namespaces", "one namespace"])
+@pytest.mark.parametrize("served", [[], ["tenant-b"]], ids=["all namespaces", "one namespace"])
 def test_the_operator_delivers_with_the_rights_and_the_settings_of_a_release(
-    helm, kube, make_namespaces, tmp_path, monkeypatch, served
+    kube, release, make_namespaces, tmp_path, monkeypatch, served
 ):
-    make_namespaces("system", "tenant")
+    (tenant,) = served or ["tenant-a"]
+    system = f"system-of-{tenant}"
+    make_namespaces(system, tenant)
     kube.apply(*EVERYBODY_SEES_EVERYTHING)
-    options = ["--namespace=system", f"--kubeconfig={kube.kubeconfig}"]
-    helm("install", "two", str(CHART), *options, values={"namespaces": served, "settings": {"clusterName": "chart"}})
-    for name, value in kube.json("get", "--namespace=system", "configmap/two-hookline")["data"].items():
+    release(system, {"namespaces": served, "settings": {"clusterName": "chart"}})
+    for name, value in kube.json("get", f"--namespace={system}", "configmap/hookline")["data"].items():
         monkeypatch.setenv(name, value)
+    account = as_account(kube, system, "hookline", tmp_path)
     with closing(LiveReceiver()) as receiver:
-        account = as_account(kube, "system", "two-hookline", tmp_path)
-        operator = LiveOperator(account, tmp_path / "operator", receiver.ca_pem, "--lease-namespace", "system")
+        operator = LiveOperator(account, tmp_path / "operator", receiver.ca_pem, "--lease-namespace", system)
         try:
             operator.start()
-            Subscriptions(kube, "tenant", receiver).ready()
-            kube("create", "configmap", "it-happened", "--namespace=tenant")
+            Subscriptions(kube, tenant, receiver).ready()
+            kube("create", "configmap", "it-happened", f"--namespace={tenant}")
             eventually(lambda: receiver.requests, "the change arrives")
-            assert json.loads(receiver.requests[0].body)["source"].startswith("/chart/")
-            assert kube.json("get", "--namespace=system", "lease/two-hookline")["spec"]["holderIdentity"]
+            assert receiver.bodies[0]["source"].startswith("/clusters/chart/")
+            assert kube.json("get", f"--namespace={system}", "lease/hookline")["spec"]["holderIdentity"]
         finally:
             operator.kill()
-    helm("uninstall", "two", *options)
-    kube("delete", "webhooksubscriptions", "--all", "--namespace=tenant")
+
+
+@pytest.fixture
+def release(helm, kube):
+    """Installs a release with these values, which takes over the CRDs of an earlier one; uninstalled after the test."""
+    made = []
+
+    def install(namespace, values):
+        options = [f"--namespace={namespace}", f"--kubeconfig={kube.kubeconfig}"]
+        helm("install", "hookline", str(CHART), *options, "--take-ownership", values=values)
+        made.append(options)
+
+    yield install
+    for options in made:
+        helm("uninstall", "hookline", *options)
 
 
 def as_account(kube, namespace, name, directory):

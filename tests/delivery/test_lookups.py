@@ -149,3 +149,18 @@ async def test_a_namespace_whose_names_hang_delays_no_other_namespaces_deliverie
         other_port = "https://quick.example.com:1/"
         assert await sending(client, other_port, "own", "bad", 0.2) == Failure(Reason.TIMEOUT)
         await abandon(*hung)
+
+
+async def test_a_lookup_for_which_there_is_no_thread_fails_and_takes_no_place_for_ever(names, monkeypatch):
+    lookups = Lookups(names, threads=1)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as machine:
+        machine.setattr(threading.Thread, "start", refuse)
+        async with asyncio.timeout(30):
+            with pytest.raises(RuntimeError):
+                await lookups.find("shop", "a.example.", 443)
+    async with asyncio.timeout(30):
+        assert len(await lookups.find("shop", "a.example.", 443)) == 1

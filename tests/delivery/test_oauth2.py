@@ -185,6 +185,16 @@ async def test_the_endpoint_is_asked_for_consent_with_the_same_authentication(cl
     assert (receiver.requests[0].method, receiver.requests[0].headers["x-api-key"]) == ("OPTIONS", "k")
 
 
+async def test_a_token_that_the_endpoint_refuses_when_it_is_asked_for_consent_is_replaced(
+    client, receiver, issuer, tools, to
+):
+    issuer.answers(issued(1), issued(2))
+    receiver.answers(Answer(401))
+    target = to()
+    assert [(await client.options(target, ())).status for _ in range(2)] == [401, 200]
+    assert sent(receiver) == ["Bearer token-1", "Bearer token-2"]
+
+
 @pytest.mark.parametrize(
     ("headers", "auth"),
     [

@@ -9,7 +9,7 @@ import pytest
 import rights
 
 DANGEROUS_VERBS = {"*", "escalate", "bind", "impersonate", "approve", "sign", "delete", "deletecollection"}
-SECRET_VERBS = {"get", "create"}
+SECRET_VERBS = {"get", "create", "patch"}
 
 
 def defects(objects):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import itertools
 import json
@@ -341,7 +342,7 @@ def _passes(policy: AddressPolicy, url: str) -> bool:
 
 
 async def _hits(place: Place, items: Iterable, way: Callable[[object], Awaitable[object]]) -> int:
-    """How many of these reached the canary. One after the other, unless some leave the machine and take their time."""
+    """How many of these reached the canary."""
     if place.mode == "loopback":
         return await place.count(every(items, way))
     hits = 0
@@ -383,7 +384,22 @@ def numbers_only() -> None:
     socket.getaddrinfo = lookup
 
 
+def loopback_only() -> None:
+    """No packet leaves this machine: what the unguarded would dial elsewhere is unreachable."""
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event != "socket.connect" or arguments[0].family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        address = ipaddress.ip_address(arguments[1][0].partition("%")[0])
+        if not (getattr(address, "ipv4_mapped", None) or address).is_loopback:
+            raise OSError(errno.ENETUNREACH, "not the loopback")
+
+    sys.addaudithook(hook)
+
+
 async def main(mode: str) -> None:
+    if mode == "loopback":
+        loopback_only()
     place = await (network_namespace() if mode == "netns" else loopback())
     collections = {"generated": generated(place.addresses, place.port)}
     corpora = os.environ.get("HOOKLINE_CORPORA")

@@ -15,7 +15,7 @@ from hookline.controller.access import Access
 from hookline.controller.quota import Quota
 from hookline.controller.reconciler import Reconciler, ScopeKeys
 from hookline.controller.reviews import PATH, Reviews
-from hookline.errors import Conflict, NotServed
+from hookline.errors import Conflict, Forbidden, NotServed
 from hookline.model import Finding, Object, Resource, Target
 from hookline.scopes import scopes_of
 from hookline.spec import Subscription
@@ -54,12 +54,16 @@ class ScriptedApi:
         self.secrets: dict[str, dict[str, Any]] = {}
         self.patches: list[tuple[str, Any]] = []
         self.refusal: Exception | None = None
+        self.writes = 0
         self.allowed = True
+        self.may_create = True
         self.during_list: Callable[[], Awaitable[None]] = _nothing
 
     async def request(
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Any = None, **_: Any
     ) -> Any:
+        if method == "PATCH" and path.startswith(SECRETS):
+            return self._change(path.removeprefix(f"{SECRETS}/"), body)
         if method == "PATCH":
             self.patches.append((path, body))
             if self.refusal is not None:
@@ -76,12 +80,32 @@ class ScriptedApi:
     def _secret(self, method: str, path: str, body: Any) -> Any:
         name = body["metadata"]["name"] if method == "POST" else path.removeprefix(f"{SECRETS}/")
         if method == "POST":
+            if not self.may_create:
+                raise Forbidden(403, "the namespace is being terminated")
             if name in self.secrets:
                 raise Conflict(409, "it exists")
             (owner,) = body["metadata"]["ownerReferences"]
             self.secrets[name] = secret(owner["uid"], **body["stringData"])
+            self.secrets[name]["metadata"] |= {key: body["metadata"][key] for key in ("labels", "annotations")}
         if name not in self.secrets:
             raise NotServed(404, "not found")
+        return self.secrets[name]
+
+    def _change(self, name: str, body: Any) -> Any:
+        """A merge patch of data and annotations, for the version that it names."""
+        self.writes += 1
+        if self.refusal is not None:
+            raise self.refusal
+        metadata, data = self.secrets[name]["metadata"], self.secrets[name]["data"]
+        if body["metadata"]["resourceVersion"] != metadata["resourceVersion"]:
+            raise Conflict(409, "it was changed")
+        annotations = metadata.get("annotations", {}) | body["metadata"]["annotations"]
+        changed = {key: value for key, value in {**data, **body["data"]}.items() if value is not None}
+        version = str(int(metadata["resourceVersion"]) + 1)
+        self.secrets[name] = {
+            "metadata": {**metadata, "annotations": annotations, "resourceVersion": version},
+            "data": changed,
+        }
         return self.secrets[name]
 
 
@@ -112,7 +136,7 @@ class NotingApplier:
     def report(self, obj: Object, finding: Finding) -> None:
         self.findings.append(finding)
 
-    def withdraw(self, uid: str) -> None:
+    def withdraw(self, uid: str, gap: str = "") -> None:
         self.withdrawn.append(uid)
 
     async def forget(self, uid: str) -> None:

@@ -27,13 +27,13 @@ START_SECONDS = 40.0
 
 
 class LiveReceiver:
-    """A ``Receiver`` in a thread; ``requests`` grows by itself."""
+    """A ``Receiver`` in a thread, a plain one unless another is given; ``requests`` grows by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, receiver: Receiver | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="receiver", daemon=True)
         self._thread.start()
-        self._receiver = self.do(lambda receiver: receiver, Receiver())
+        self._receiver = receiver or self.do(lambda made: made, Receiver())
         self._call(self._receiver.__aenter__())
 
     @property

@@ -6,7 +6,7 @@
         request = (await receiver.wait_for(1))[0]
 
 ``receiver.ca_pem`` is the authority to trust, ``receiver.url("/path")`` where to send. Set ``hold`` on an answer to an
-``asyncio.Event`` to keep a request open until it is set.
+``asyncio.Event`` to keep a request open until it is set. With ``clients`` it demands a certificate of that authority.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class Receiver:
         authority: trustme.CA | None = None,
         names: tuple[str, ...] = ("127.0.0.1", "localhost"),
         tls: bool = True,
+        clients: trustme.CA | None = None,
     ) -> None:
         self.requests: list[Received] = []
         self.connections = 0
@@ -66,6 +67,7 @@ class Receiver:
         self.authority = authority or trustme.CA()
         self._names = names
         self._tls = tls
+        self._clients = clients
         self._default = Answer()
         self._next: deque[Answer] = deque()
         self._changed = asyncio.Condition()
@@ -127,6 +129,9 @@ class Receiver:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.authority.issue_cert(*self._names).configure_cert(context)
+        if self._clients is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            self._clients.configure_trust(context)
         return context
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -125,6 +125,7 @@ def parse(obj: Object) -> Subscription:
         is Handshake.CLOUD_EVENTS,
         service_account=reader.get(spec, "serviceAccountName", str, "", "spec") or "default",
         requested_at=str((metadata.get("annotations") or {}).get(reasons.REQUESTED_AT, ""))[:REQUEST_LIMIT],
+        rotate_key=str((metadata.get("annotations") or {}).get(reasons.ROTATE_KEY, ""))[:REQUEST_LIMIT],
     )
     if reader.errors:
         raise InvalidSpec(reader.errors)

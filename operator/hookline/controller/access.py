@@ -53,8 +53,8 @@ class Access:
     """The cases of all subscriptions.
 
     ``scopes_of`` tells where a source watches. ``on_grant`` is told the uid and the grant whenever that changed;
-    ``on_turn`` the uids of which the answer is known now without having been asked for here, and whether it is another
-    one than before. ``clock`` is monotonic.
+    ``on_turn`` the uids of which the answer is known now, and whether it is another one than before (of whoever asked
+    for it by ``admit``: False, for the answer is returned). ``clock`` is monotonic.
     """
 
     def __init__(
@@ -197,9 +197,11 @@ class Access:
     def _settle(self, cases: Iterable[Case], besides: str = "") -> None:
         """See what the answers say now, and tell whom it concerns."""
         for case in list(cases):
-            before, until = case.grant, self._judge(case)
-            case.until = until
+            before, held = case.grant, self._clock() >= case.until
+            case.until = self._judge(case)
             if case.grant == before:
+                if held and case.grant.granted:  # nobody looked while it was not known, but attempts were held
+                    self._on_turn(frozenset(case.uids), False)
                 continue
             concerned = case.uids - {besides}
             for uid in concerned:
@@ -208,6 +210,8 @@ class Access:
                 flipped, case.decided = granted != case.decided, granted
                 if concerned:
                     self._on_turn(concerned, flipped)
+                if besides in case.uids:  # who asked knows; what was held may go on all the same
+                    self._on_turn(frozenset({besides}), False)
 
     def _judge(self, case: Case) -> float:
         """Set the grant of a case; returns until when attempts may begin."""

@@ -23,7 +23,13 @@ class Api(Protocol):
     """The part of the Kubernetes client that is used here."""
 
     async def request(
-        self, method: str, path: str, *, params: Mapping[str, str] | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
     ) -> Any:
         """One request; raises ApiError."""
         ...

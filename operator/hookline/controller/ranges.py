@@ -1,7 +1,7 @@
 """What belongs to the cluster itself, as the cluster tells it: no delivery may go there, though it be a public address.
 
-In: ServiceCIDRs (networking.k8s.io/v1, Kubernetes 1.33 and later), Nodes, the EndpointSlices of the Service
-``kubernetes``, and the address that the operator itself uses for the API server. Out: networks, to the address policy
+In: ServiceCIDRs (networking.k8s.io/v1, Kubernetes 1.33 and later), Nodes, the EndpointSlice ``kubernetes`` that the API
+servers keep of themselves, and the address that the operator itself uses for them. Out: networks, to the address policy
 of the deliver room. Loopback is left out: it is refused anyway, and belongs to a machine rather than to a cluster.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,8 +30,7 @@ PAGE = 100
 
 SERVICE_CIDRS = "/apis/networking.k8s.io/v1/servicecidrs"
 NODES = "/api/v1/nodes"
-API_SERVERS = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
-_SELECTOR = {"labelSelector": "kubernetes.io/service-name=kubernetes"}
+API_SERVERS = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
 
 
 class ClusterRanges:
@@ -61,19 +60,19 @@ class ClusterRanges:
         What the operator may not read, or the cluster does not serve, is no error: that is said once in the log.
         """
         failure: ApiError | None = None
-        for path, params, read in (
-            (SERVICE_CIDRS, {}, _of_services),
-            (NODES, {}, _of_node),
-            (API_SERVERS, _SELECTOR, _of_slice),
+        for what, path, read in (
+            ("ServiceCIDRs", SERVICE_CIDRS, _of_services),
+            ("Nodes", NODES, _of_node),
+            ("the EndpointSlice of the API server", API_SERVERS, _of_slice),
         ):
             try:
-                texts = [text async for item in self._list(path, params) for text in read(item)]
+                texts = [text async for item in self._items(path) for text in read(item)]
             except (Forbidden, NotServed) as error:
-                self._miss(path, error)
+                self._miss(what, error)
             except ApiError as error:
                 failure = error
             else:
-                self._missing.discard(path)
+                self._missing.discard(what)
                 self._known[path] = networks(texts)
         if addresses := await self._server_addresses():
             self._known["server"] = networks(addresses)
@@ -85,10 +84,13 @@ class ClusterRanges:
         if failure is not None:
             raise failure
 
-    async def _list(self, path: str, params: Mapping[str, str]) -> AsyncIterator[Object]:
+    async def _items(self, path: str) -> AsyncIterator[Object]:
+        if path == API_SERVERS:
+            yield await self._api.request("GET", path)
+            return
         more = ""
         while True:
-            asked = {**params, "limit": str(PAGE), **({"continue": more} if more else {})}
+            asked = {"limit": str(PAGE), **({"continue": more} if more else {})}
             page = await self._api.request("GET", path, params=asked)
             for item in page["items"]:
                 yield item
@@ -104,12 +106,11 @@ class ClusterRanges:
             return []
         return [str(address[0]) for *_, address in found]
 
-    def _miss(self, path: str, error: ApiError) -> None:
-        if path not in self._missing:
-            self._missing.add(path)
-            kind = path.rpartition("/")[2]
-            why = "does not serve" if isinstance(error, NotServed) else "does not let the operator list"
-            log.warning("the cluster %s %s: name the ranges in refuse_cidrs, if they are public addresses", why, kind)
+    def _miss(self, what: str, error: ApiError) -> None:
+        if what not in self._missing:
+            self._missing.add(what)
+            why = "does not have" if isinstance(error, NotServed) else "does not let the operator read"
+            log.warning("the cluster %s %s: name the ranges in refuse_cidrs, if they are public addresses", why, what)
 
 
 def networks(texts: Iterable[str]) -> frozenset[Network]:

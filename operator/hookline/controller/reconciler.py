@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -18,8 +19,8 @@ from hookline.controller.endpoint import path_secret_name
 from hookline.controller.listing import list_objects
 from hookline.controller.polled import Api, Name
 from hookline.controller.quota import Quota
+from hookline.controller.secrets import OVERLAP_SECONDS, Secrets, signing_secret_name
 from hookline.controller.secrets import PLURAL as SECRETS
-from hookline.controller.secrets import Secrets, signing_secret_name
 from hookline.controller.target import literal_endpoint, prepare
 from hookline.errors import ApiError, HooklineError, NotServed, SpecError
 from hookline.model import Finding, Object, Resource, Target
@@ -54,8 +55,8 @@ class Applier(Protocol):
     def report(self, obj: Object, finding: Finding) -> None:
         """Show what was found in the object's status."""
 
-    def withdraw(self, uid: str) -> None:
-        """Put a subscription out of force, and keep what it left."""
+    def withdraw(self, uid: str, gap: str = "") -> None:
+        """Put a subscription out of force, and keep what it left; ``gap`` says why changes are not told from now on."""
 
     async def forget(self, uid: str) -> None:
         """Drop everything that a deleted subscription left."""
@@ -85,6 +86,8 @@ class Reconciler:
         quota: Quota | None = None,
         scope_keys: ScopeKeys = lambda _, __: frozenset(),
         check_profile: CheckProfile = unchecked,
+        key_overlap: float = OVERLAP_SECONDS,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._api = api
         self._scope_keys = scope_keys
@@ -108,7 +111,8 @@ class Reconciler:
         self._waiting: dict[str, None] = {}
         self._busy: set[str] = set()
         self._wake = asyncio.Event()
-        self.secrets = Secrets(api, self._references_changed)
+        self._again: dict[str, float] = {}  # when a key of theirs stops signing
+        self.secrets = Secrets(api, self._references_changed, key_overlap, clock)
 
     def observe(self, kind: str | None, obj: Object) -> None:
         """Take in one event of our own kind. What is older than what is known already changes nothing."""
@@ -136,8 +140,9 @@ class Reconciler:
         self._wake.set()
 
     def enqueue_unresolved(self) -> None:
-        """Look again at the subscriptions whose resource was not served or whose look failed."""
-        for uid in list(self._unresolved):
+        """Look again at those whose resource was not served, whose look failed, or a key of which stops signing."""
+        now = self.secrets.clock()
+        for uid in [*self._unresolved, *(uid for uid, when in self._again.items() if when <= now)]:
             self.enqueue(uid)
 
     async def resync(self) -> bool:
@@ -208,6 +213,7 @@ class Reconciler:
         obj = self._objects.get(uid)
         if obj is None:
             self._use(uid, frozenset())
+            self._again.pop(uid, None)
             self._access.forget(uid)
             await self._applier.forget(uid)
             self._reported.discard(uid)
@@ -249,6 +255,9 @@ class Reconciler:
         await self._applier.requested(subscription)
         prepared = await prepare(subscription, self.secrets, self._check_url, self._check_profile)
         self._applier.send_to(subscription.uid, prepared.target)
+        self._again.pop(subscription.uid, None)
+        if prepared.again is not None:
+            self._again[subscription.uid] = prepared.again
         missing = [source for source, served in zip(subscription.sources, resources, strict=True) if served is None]
         if missing:
             kinds = ", ".join(f"{source.api_version}/{source.kind}" for source in missing)
@@ -275,7 +284,7 @@ class Reconciler:
     def _admit(self, uid: str, refusal: str) -> None:
         """Raise SpecError when a subscription has no place in its namespace, and put it out of force."""
         if refusal:
-            self._applier.withdraw(uid)
+            self._applier.withdraw(uid, "changes while its namespace had no place for it are not told")
             raise SpecError(reasons.QUOTA_EXCEEDED, "metadata.namespace", refusal)
 
     def _displaced(self, uids: Iterable[str]) -> None:
@@ -314,10 +323,11 @@ def _is_older(obj: Object, known: Object) -> bool:
     return all(map(str.isdecimal, versions)) and int(versions[0]) < int(versions[1])
 
 
-def _declared(obj: Object) -> tuple[int | None, str | None]:
+def _declared(obj: Object) -> tuple[int | None, str | None, str | None]:
     """What of an object people change; all else of it is ours."""
     metadata = obj["metadata"]
-    return metadata.get("generation"), (metadata.get("annotations") or {}).get(reasons.REQUESTED_AT)
+    annotations = metadata.get("annotations") or {}
+    return metadata.get("generation"), annotations.get(reasons.REQUESTED_AT), annotations.get(reasons.ROTATE_KEY)
 
 
 def _read_paths(subscription: Subscription) -> None:

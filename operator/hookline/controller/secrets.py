@@ -1,4 +1,4 @@
-"""Secrets by name: read, watched by polling, and, for signing keys, made once.
+"""Secrets by name: read, watched by polling, and made where the operator keeps one of its own.
 
 Polling by ``get`` keeps the operator's rights at that verb: a watch would need ``list`` on a namespace's Secrets, which
 shows all of them. See docs/decisions/0003-secrets-are-polled.md.
@@ -10,35 +10,61 @@ import base64
 import binascii
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
-from hookline import keys, reasons
+from hookline import reasons
 from hookline.controller.polled import Api, Name, Polled
-from hookline.errors import Conflict, InvalidKey, NotReadyError
-from hookline.model import SigningKeys
+from hookline.errors import Conflict, Forbidden, NotReadyError
 from hookline.spec import SecretRef, Subscription
 
 log = logging.getLogger(__name__)
 PLURAL = "secrets"
+MANAGED_BY = ("app.kubernetes.io/managed-by", "hookline")
+ROTATED_FOR = "hookline.dev/rotated-for"
+"""On a signing Secret: the value of the annotation ``hookline.dev/rotate-key`` that was carried out last."""
+OVERLAP_SECONDS = 86_400.0
+NONE: Mapping[str, str] = MappingProxyType({})
+_MERGE_PATCH = "application/merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A Secret as read: its version and decoded values, the subscriptions (uids) that own it, whether it is deleted."""
+    """A Secret as read: its version and decoded values, the subscriptions (uids) that own it, whether it is deleted.
+
+    ``managed`` says that it bears Hookline's label, ``rotated`` is the annotation ``ROTATED_FOR``. ``since`` has when
+    whoever set an entry last wrote to the Secret, by the API server's own record; empty for a managed one.
+    """
 
     version: str
     data: Mapping[str, bytes] = field(repr=False)
     owners: frozenset[str] = frozenset()
     deleting: bool = False
+    managed: bool = False
+    rotated: str = ""
+    since: Mapping[str, float] = field(default_factory=dict)
 
 
 class Secrets:
-    """Reads Secrets by name; ``polled`` tells ``on_change`` of those that became other than last read."""
+    """Reads Secrets by name; ``polled`` tells ``on_change`` of those that became other than last read.
 
-    def __init__(self, api: Api, on_change: Callable[[Iterable[Name]], None]) -> None:
+    ``overlap`` is how many seconds an old signing key signs beside a new one, ``clock`` gives Unix seconds.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        on_change: Callable[[Iterable[Name]], None],
+        overlap: float = OVERLAP_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._api = api
+        self.overlap = overlap
+        self.clock = clock
         self.polled = Polled(api, on_change)
 
     async def read(self, namespace: str, name: str) -> Secret:
@@ -53,50 +79,65 @@ class Secrets:
         secret = await self.read(namespace, ref.name)
         return text_of(secret, ref.name, ref.key)
 
-    async def signing_keys(self, subscription: Subscription) -> tuple[str, SigningKeys, tuple[str, ...]]:
-        """The name of the signing Secret, its keys, and the public ones as ``whpk_…``.
-
-        Makes the Secret when the subscription names none and it is absent; never changes one. Raises NotReadyError.
-        """
-        name = subscription.signing_secret or signing_secret_name(subscription.name)
-        if subscription.signing_secret:
-            secret = await self.read(subscription.namespace, name)
-        else:
-            secret = await self.own(subscription, name, "signing-key", _new_signing_keys)
-        hmac_keys: tuple[bytes, ...] = ()
-        seeds: tuple[bytes, ...] = ()
-        try:
-            if "v1" in subscription.schemes:
-                hmac_keys = (keys.parse_hmac(text_of(secret, name, "v1")),)
-            if "v1a" in subscription.schemes:
-                seeds = (keys.parse_ed25519_private(text_of(secret, name, "v1a")),)
-        except InvalidKey as error:
-            raise NotReadyError(reasons.SECRET_INVALID, f"Secret {name!r}: {error}") from None
-        return name, SigningKeys(hmac_keys, seeds), tuple(keys.encode_ed25519_public(seed) for seed in seeds)
-
     async def own(
-        self, subscription: Subscription, name: str, kind: str, make: Callable[[], Mapping[str, str]]
+        self,
+        subscription: Subscription,
+        name: str,
+        kind: str,
+        make: Callable[[], Mapping[str, str]],
+        annotations: Mapping[str, str] = NONE,
     ) -> Secret:
         """A Secret that the operator keeps for a subscription, made with the values of ``make`` when it is absent.
 
-        It is never changed afterwards. Raises NotReadyError while a deleted subscription's one of that name is left.
+        Only ``change`` changes it afterwards. Raises NotReadyError while a deleted subscription's one of that name is
+        left, and when it may not be made.
         """
         try:
             secret = await self.read(subscription.namespace, name)
         except NotReadyError:
-            await self._create(subscription, name, kind, make())
+            await self._create(subscription, name, kind, make(), annotations)
             secret = await self.read(subscription.namespace, name)
         _refuse_leftover(secret, name, subscription)
         return secret
 
-    async def _create(self, subscription: Subscription, name: str, kind: str, values: Mapping[str, str]) -> None:
+    async def change(
+        self,
+        namespace: str,
+        name: str,
+        secret: Secret,
+        data: Mapping[str, str | None],
+        annotations: Mapping[str, str] = NONE,
+    ) -> Secret:
+        """Change entries (in base64; None: remove) of a Secret of the operator's own that is as it was read.
+
+        Raises Conflict when it is not so any more, ApiError.
+        """
+        assert secret.managed  # noqa: S101 (the caller looked, and nobody else's is ever written)
+        metadata = {"resourceVersion": secret.version, "annotations": dict(annotations)}
+        raw = await self._api.request(
+            "PATCH",
+            f"/api/v1/namespaces/{namespace}/secrets/{name}",
+            body={"metadata": metadata, "data": dict(data)},
+            content_type=_MERGE_PATCH,
+        )
+        return _decode(raw)
+
+    async def _create(
+        self,
+        subscription: Subscription,
+        name: str,
+        kind: str,
+        values: Mapping[str, str],
+        annotations: Mapping[str, str],
+    ) -> None:
         body = {
             "apiVersion": "v1",
             "kind": "Secret",
             "type": f"{reasons.GROUP}/{kind}",
             "metadata": {
                 "name": name,
-                "labels": {"app.kubernetes.io/managed-by": "hookline"},
+                "labels": dict([MANAGED_BY]),
+                "annotations": dict(annotations),
                 "ownerReferences": [
                     {
                         "apiVersion": f"{reasons.GROUP}/{reasons.VERSION}",
@@ -115,6 +156,9 @@ class Secrets:
             log.info("made a Secret", extra={"subscription": where, "secret": name})
         except Conflict:
             log.debug("the Secret is there already")
+        except Forbidden as error:  # the operator's rights, or a namespace that is being deleted
+            text = f"Secret {name!r} can't be made in this namespace: {error}"
+            raise NotReadyError(reasons.SECRET_NOT_FOUND, text) from None
 
 
 def signing_secret_name(subscription: str) -> str:
@@ -129,15 +173,6 @@ def secret_name(subscription: str, what: str) -> str:
         return name
     kept = 253 - len(what) - 18
     return f"{subscription[:kept]}-{hashlib.sha256(subscription.encode()).hexdigest()[:16]}-{what}"
-
-
-def _new_signing_keys() -> dict[str, str]:
-    seed = keys.new_ed25519()
-    return {
-        "v1": keys.encode_hmac(keys.new_hmac()),
-        "v1a": keys.encode_ed25519_private(seed),
-        "v1a.pub": keys.encode_ed25519_public(seed),
-    }
 
 
 def text_of(secret: Secret, name: str, key: str) -> str:
@@ -170,4 +205,31 @@ def _decode(raw: Mapping[str, Any]) -> Secret:
         for owner in metadata.get("ownerReferences") or ()
         if owner["kind"] == reasons.KIND and owner["apiVersion"].partition("/")[0] == reasons.GROUP
     )
-    return Secret(metadata["resourceVersion"], data, owners, "deletionTimestamp" in metadata)
+    managed = (metadata.get("labels") or {}).get(MANAGED_BY[0]) == MANAGED_BY[1]
+    return Secret(
+        metadata["resourceVersion"],
+        data,
+        owners,
+        "deletionTimestamp" in metadata,
+        managed,
+        (metadata.get("annotations") or {}).get(ROTATED_FOR, ""),
+        {} if managed else _since(metadata.get("managedFields") or ()),
+    )
+
+
+def _since(managed_fields: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """When the managers of the entries last wrote (https://kubernetes.io/docs/reference/using-api/server-side-apply/).
+
+    Not before that an entry got its value. It is the API server's word, whatever an entry's name says.
+    """
+    found: dict[str, float] = {}
+    for manager in managed_fields:
+        try:
+            when = datetime.fromisoformat(manager["time"]).timestamp()
+        except (KeyError, ValueError):
+            continue
+        fields = manager.get("fieldsV1") or {}
+        for name in (*(fields.get("f:data") or ()), *(fields.get("f:stringData") or ())):
+            entry = name.removeprefix("f:")
+            found[entry] = max(when, found.get(entry, when))
+    return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hookline import reasons
 from hookline.controller.credentials import HEADER_LIMIT, CheckProfile, CheckUrl, resolve_auth, resolve_tls, unchecked
 from hookline.controller.endpoint import path_secret_name, with_generated_path
 from hookline.controller.secrets import Secrets
+from hookline.controller.signing import Signing, signing_keys
 from hookline.errors import DestinationRefused, NotReadyError, SpecError
 from hookline.model import Finding, Target
 from hookline.spec import Subscription
@@ -18,10 +19,14 @@ _HEADER_VALUE = re.compile(rf"[\t\x20-\x7e]{{0,{HEADER_LIMIT}}}")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A target and what the status says of it. Without a URL or keys there is no target, only the finding."""
+    """A target and what the status says of it. Without a URL or keys there is no target, only the finding.
+
+    ``again`` (Unix seconds) is when a key stops signing: then it must be prepared anew.
+    """
 
     target: Target | None
     finding: Finding
+    again: float | None = None
 
 
 def literal_endpoint(subscription: Subscription, check_url: CheckUrl) -> str:
@@ -42,11 +47,10 @@ async def prepare(
 ) -> Prepared:
     """Resolve everything that sending needs. What a Secret lacks or holds wrongly is a finding, not an error."""
     endpoint = literal_endpoint(subscription, check_url)
-    name = subscription.signing_secret
-    public: tuple[str, ...] | None = None
+    signing: Signing | None = None
     try:
         # First the keys: receivers can be set up with them while the URL is still missing.
-        name, keys, public = await secrets.signing_keys(subscription)
+        signing = await signing_keys(subscription, secrets)
         url, endpoint = await _url(subscription, secrets, check_url, endpoint)
         if subscription.unguessable:
             url = await with_generated_path(url, subscription, secrets)
@@ -54,14 +58,15 @@ async def prepare(
         auth = await resolve_auth(subscription, secrets)
         tls = await resolve_tls(subscription, secrets, url, check_profile)
     except NotReadyError as error:
-        return Prepared(None, _finding(subscription, error.reason, str(error), endpoint, name, public))
+        again = signing.again if signing is not None else None
+        return Prepared(None, _finding(subscription, error.reason, str(error), endpoint, signing), again)
     target = Target(
         subscription=subscription.uid,
         namespace=subscription.namespace,
         name=subscription.name,
         url=url,
         headers=headers,
-        keys=keys,
+        keys=signing.keys,
         schemes=subscription.schemes,
         timeout=subscription.timeout,
         retry=subscription.retry,
@@ -76,14 +81,22 @@ async def prepare(
     message = (
         "`spec.suspend` is true: events are recorded and not sent" if subscription.suspend else "the spec is valid"
     )
-    return Prepared(target, _finding(subscription, blocked, message, endpoint, name, public))
+    return Prepared(target, _finding(subscription, blocked, message, endpoint, signing), signing.again)
 
 
-def _finding(
-    subscription: Subscription, blocked: str, message: str, endpoint: str, secret: str, public: tuple[str, ...] | None
-) -> Finding:
+def _finding(subscription: Subscription, blocked: str, message: str, endpoint: str, signing: Signing | None) -> Finding:
     path = path_secret_name(subscription.name) if subscription.unguessable else ""
-    return Finding(subscription.generation, True, reasons.VALID, message, blocked, endpoint, secret, public, path)
+    finding = Finding(subscription.generation, True, reasons.VALID, message, blocked, endpoint, path_secret=path)
+    if signing is None:
+        return replace(finding, signing_secret=subscription.signing_secret)
+    return replace(
+        finding,
+        signing_secret=signing.secret,
+        public_keys=signing.public,
+        key_times=signing.times,
+        rotated=signing.rotated,
+        rotation_problem=signing.problem,
+    )
 
 
 async def _url(subscription: Subscription, secrets: Secrets, check_url: CheckUrl, endpoint: str) -> tuple[str, str]:

@@ -6,5 +6,6 @@ Out: ``Attempt`` values, recorded in the outbox and told to the status and obser
 ``worker`` keeps the lanes (``lane``, with its ``breaker`` and ``bucket``; ``alarms`` wake them), ``attempt`` makes one
 attempt, ``recorder`` writes the verdicts, ``client`` sends over the pools of ``transport``, ``sign`` signs, ``guard``
 refuses forbidden destinations, ``dial`` opens connections to vetted addresses only, ``answers`` reads from them,
-``verdict`` judges the answer.
+``verdict`` judges the answer. ``auth`` has the header that authenticates a request: from memory, or by ``tokens`` from
+those who issue them (``issuers``); ``tls`` makes contexts for those who ask for their own.
 """

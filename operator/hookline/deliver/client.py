@@ -60,7 +60,7 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 _FIELD_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?|")  # RFC 9110 §5.5, without obs-text
 
 _Header = tuple[str, str]
-T = TypeVar("T")
+T = TypeVar("T", Response, Answer)
 
 
 class _InvalidHeaderError(Exception):
@@ -152,7 +152,7 @@ class Client:
                 async with asyncio.timeout(target.timeout):
                     own = () if prepared.authorizer is None else (await prepared.authorizer.header(),)
                     waiting = False
-                    return await exchange(prepared, own)
+                    return await _heeded(prepared, own, exchange)
         except TimeoutError:
             return Failure(Reason.TOKEN_FAILED if waiting else Reason.TIMEOUT)
         except TokenFailed:
@@ -202,6 +202,19 @@ class Client:
 _OURS: tuple[_Header, ...] = (("user-agent", f"hookline/{__version__}"), ("accept-encoding", "identity"))
 
 
+async def _heeded(
+    prepared: _Prepared,
+    own: tuple[_Header, ...],
+    exchange: Callable[[_Prepared, tuple[_Header, ...]], Awaitable[T]],
+) -> T:
+    """The answer to an exchange; a 401 ends the token that it carried."""
+    answer = await exchange(prepared, own)
+    if answer.status == 401 and prepared.authorizer is not None:
+        for _, value in own:
+            prepared.authorizer.refused(value)
+    return answer
+
+
 async def _exchange(prepared: _Prepared, message: Message, timestamp: int, own: tuple[_Header, ...]) -> Response:
     for _, value in message.headers:
         value.encode("ascii")  # aiohttp would send UTF-8
@@ -217,8 +230,6 @@ async def _exchange(prepared: _Prepared, message: Message, timestamp: int, own: 
         await _drain(answer.content)
     finally:
         answer.release()  # closes the connection, where the answer or the request is not complete
-    if answer.status == 401 and prepared.authorizer is not None:
-        prepared.authorizer.refused(own[0][1])
     return Response(answer.status, answer.headers.get("retry-after"), answer.headers.get("date"))
 
 

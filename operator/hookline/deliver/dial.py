@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -121,7 +121,7 @@ class GuardedConnector(aiohttp.TCPConnector):
         )
         self._policy = policy
         self._refused = refused
-        self._factory = partial[ResponseHandler](Answers, self._loop)
+        self._factory = cast("partial[ResponseHandler]", partial(Answers, self._loop))
 
     def _socket(self, info: AddressInfo) -> socket.socket:
         family, kind, proto, _, address = info

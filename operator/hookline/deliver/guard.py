@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+import idna
+
 from hookline import reasons
 from hookline.deliver.ranges import Address, Network, Ranges
 from hookline.errors import DestinationRefused
@@ -227,10 +229,22 @@ def _check_name(name: str) -> str:
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise DestinationRefused("the URL's host must be a DNS name or an IP address")
+    if not all(map(_decodable, labels)):
+        raise DestinationRefused("the URL's host has an xn-- label that stands for no international name (RFC 5890)")
     # Parsers take a last label of digits for an IPv4 address in one of its odd forms (WHATWG URL, "ends in a number").
     if _NUMERIC.fullmatch(labels[-1]) and _literal(name) is None:
         raise DestinationRefused("the URL's host must be a DNS name or an IPv4 address of four decimal numbers")
     return name
+
+
+def _decodable(label: str) -> bool:
+    """Whether a label is plain, or an A-label that every client can decode: some refuse to send anywhere else."""
+    if not label.startswith("xn--"):
+        return True
+    try:
+        return bool(idna.ulabel(label))
+    except UnicodeError:
+        return False
 
 
 def _check_target(target: str) -> str:

@@ -26,7 +26,8 @@ TENANT: ContextVar[str] = ContextVar("tenant", default="")
 """For whom the present task sends: a namespace. Whoever sends sets it; the resolver can't be handed it otherwise."""
 
 THREADS = 128
-"""All lookups at once; idle ones cost nothing. asyncio's own pool has six threads on two cores: six hung lookups would stop everybody's."""
+"""All lookups at once; idle ones cost nothing. asyncio's own pool has six threads on two cores: six that hang stop
+everybody's."""
 
 SHARE = 8
 """Lookups of one tenant at once, while more than half of the threads are free; else one."""
@@ -88,7 +89,11 @@ class Lookups:
                 self._busy[tenant] += 1
                 loop = asyncio.get_running_loop()
                 # Not a pool: at the end of the process Python would wait for its threads, however long they hang.
-                threading.Thread(target=self._run, args=(sought, loop), name="lookup", daemon=True).start()
+                thread = threading.Thread(target=self._run, args=(sought, loop), name="lookup", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the machine has no more: the place, and whoever waits, must not hang
+                    loop.call_soon(self._ended, sought, (), error)
 
     def _may_begin(self, busy: int) -> bool:
         return self._free > (0 if busy == 0 else self._reserved) and busy < self._share

@@ -309,6 +309,8 @@ class Dispatcher:
             raise
         for subscription, due in times.items():
             self._expect(subscription, due)
+        for lane in [lane for lane in self._lanes.values() if lane.queued]:  # of what is claimed nobody else tells
+            self._rouse(lane)
 
     def _expect(self, subscription: str, due: float) -> None:
         lane = self._lanes.get(subscription)

@@ -28,8 +28,8 @@ _RULES = (
     LEFT JOIN subscriptions ON subscriptions.id = subscription WHERE subscriptions.id IS NULL""",
     """SELECT 'message ' || messages.id || ' of subscription ' || uid || ': its content is missing' FROM messages
     JOIN subscriptions ON subscriptions.id = subscription LEFT JOIN contents USING (row) WHERE contents.row IS NULL""",
-    f"""SELECT 'message ' || messages.id || ' of subscription ' || uid || ': its size is noted as ' || size || ', it is '
-    || {_SIZE} FROM messages JOIN subscriptions ON subscriptions.id = subscription
+    f"""SELECT 'message ' || messages.id || ' of subscription ' || uid || ': its size is noted as ' || size ||
+    ', it is ' || {_SIZE} FROM messages JOIN subscriptions ON subscriptions.id = subscription
     JOIN contents USING (row) WHERE size <> {_SIZE}""",  # noqa: S608 (ours)
     """SELECT 'subscription ' || uid || ': its highest sequence number is noted as ' || subscriptions.sequence
     || ', a message has ' || max(messages.sequence) FROM messages JOIN subscriptions ON subscriptions.id = subscription

@@ -121,7 +121,8 @@ class Marks:
 
         Messages end by themselves, but a last-seen object stays as it is as long as nobody changes it.
         """
-        rows = self._db.execute(_OTHERS, (self._sealing.current, limit)).fetchall()
+        rows: list[tuple[int, str, str, str, int | None, bytes]] = []
+        rows += self._db.execute(_OTHERS, (self._sealing.current, limit))
         for ident, key, uid, version, number, stored in rows:
             identity = last_seen_of(key, uid, version)
             clear = self._sealing.open(identity, number, stored)

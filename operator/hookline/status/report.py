@@ -14,6 +14,8 @@ from hookline.model import Consent
 from hookline.status.conditions import Condition, merge, timestamp
 from hookline.status.facts import Facts
 
+SHOWN_KEYS = 16
+
 
 def status_of(facts: Facts, now: float) -> dict[str, Any]:
     """The whole status; fields without a value are absent."""
@@ -24,7 +26,7 @@ def status_of(facts: Facts, now: float) -> dict[str, Any]:
         "endpoint": finding.endpoint or facts.status.get("endpoint"),
         "pathSecretName": finding.path_secret or None,
         "handshake": _handshake(facts),
-        "signing": _signing(facts),
+        "signing": signing_of(facts),
         "watching": _watching(facts),
         "lastDelivery": facts.last_delivery,
         "lastFailure": facts.last_failure,
@@ -123,13 +125,23 @@ def given_up(facts: Facts) -> str:
     )
 
 
-def _signing(facts: Facts) -> dict[str, Any] | None:
+def signing_of(facts: Facts) -> dict[str, Any] | None:
     """What was found, or, where nothing was, what was told before of the same Secret."""
     name, public_keys = facts.finding.signing_secret, facts.finding.public_keys
     before: dict[str, Any] | None = facts.status.get("signing")
     if public_keys is None and (not name or (before and before.get("secretName") == name)):
         return before
-    return {"secretName": name, "publicKeys": list(public_keys or ())}
+    told: dict[str, Any] = {"secretName": name, "publicKeys": list(public_keys or ())}
+    if times := facts.finding.key_times:
+        told["keys"] = [
+            {"entry": key.entry, **({} if key.until is None else {"signsUntil": timestamp(key.until)})}
+            for key in times[:SHOWN_KEYS]
+        ]
+    if rotated := facts.finding.rotated:
+        told["lastHandledRotateKey"] = rotated
+    if problem := facts.finding.rotation_problem:
+        told["message"] = problem[:1024]
+    return told
 
 
 def _handshake(facts: Facts) -> dict[str, Any] | None:

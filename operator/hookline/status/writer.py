@@ -17,7 +17,7 @@ from hookline.model import Attempt, Consent, Counts, Finding, Grant, Object, Out
 from hookline.status import events
 from hookline.status.conditions import timestamp
 from hookline.status.facts import Facts
-from hookline.status.report import given_up, is_ready, status_of
+from hookline.status.report import given_up, is_ready, signing_of, status_of
 
 log = logging.getLogger(__name__)
 PARALLEL = 4
@@ -127,6 +127,12 @@ class StatusWriter:
         """By how many seconds the endpoints' clocks are off, as far as that is known, and how many are off too far."""
         known = [facts.clock for facts in self._facts.values() if facts.clock.settled]
         return [clock.seconds or 0 for clock in known], sum(clock.exceeds for clock in known)
+
+    def public_keys(self, namespace: str, name: str) -> tuple[str, ...]:
+        """The keys that verify a subscription's messages, as its status tells them; empty where it has none."""
+        known = (facts for facts in self._facts.values() if (facts.namespace, facts.name) == (namespace, name))
+        facts = next(known, None)
+        return tuple((signing_of(facts) or {}).get("publicKeys") or ()) if facts is not None else ()
 
     @property
     def readiness(self) -> tuple[int, int]:

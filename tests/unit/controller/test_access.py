@@ -146,6 +146,36 @@ async def test_while_the_api_server_does_not_answer_messages_are_held_and_then_g
     assert ground.turned == [({wanted.uid}, False)], "nothing has to be set up again"
 
 
+async def test_what_was_held_goes_on_after_a_round_that_took_longer_than_an_answer_lasts(ground: Ground):
+    wanted, answering = subscription(), asyncio.Event()
+    await ground.admit(wanted)
+    ground.turned.clear()
+    at_once = ground.api.request
+
+    async def late(*arguments: Any, **named: Any) -> Any:
+        await answering.wait()
+        return await at_once(*arguments, **named)
+
+    ground.api.request = late
+    ground.now += SEND_SECONDS - BEGIN_SECONDS - 1.0
+    look = asyncio.create_task(ground.access.look())
+    await asyncio.sleep(0)
+    ground.now += 2.0
+    assert not ground.access.may_send(wanted.uid), "attempts are held, which nobody was told"
+    answering.set()
+    await look
+    assert ground.access.may_send(wanted.uid)
+    assert ground.turned == [({wanted.uid}, False)]
+
+
+async def test_what_was_held_goes_on_when_it_is_a_change_of_the_spec_that_asks(ground: Ground):
+    wanted = subscription()
+    await ground.admit(wanted)
+    ground.turned.clear()
+    await ground.admit(places("a", "b"))
+    assert ground.turned == [({wanted.uid}, False)], "its lane may have stopped while the new rights were asked for"
+
+
 async def test_what_can_not_be_asked_is_neither_granted_nor_refused(ground: Ground):
     ground.api.down = True
     with pytest.raises(ApiError, match="can't be asked"):

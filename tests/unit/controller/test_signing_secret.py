@@ -6,6 +6,7 @@ import pytest
 
 from hookline import keys
 from hookline.controller.secrets import Secrets
+from hookline.controller.signing import signing_keys
 from hookline.controller.target import prepare
 from hookline.errors import NotReadyError
 from hookline.spec import SecretRef
@@ -27,8 +28,8 @@ def secrets(api):
 
 
 async def test_it_is_made_when_it_is_absent_and_then_stays_as_it_is(api, secrets):
-    first = await secrets.signing_keys(OURS)
-    assert await secrets.signing_keys(OURS) == first
+    first = await signing_keys(OURS, secrets)
+    assert await signing_keys(OURS, secrets) == first
     assert list(api.secrets) == ["orders-signing"]
 
 
@@ -36,19 +37,19 @@ async def test_it_is_made_when_it_is_absent_and_then_stays_as_it_is(api, secrets
 async def test_one_that_will_be_deleted_is_not_used(api, secrets, left):
     api.secrets["orders-signing"] = left
     with pytest.raises(NotReadyError) as caught:
-        await secrets.signing_keys(OURS)
+        await signing_keys(OURS, secrets)
     assert caught.value.reason == "Pending"
 
 
 @pytest.mark.parametrize("found", [secret("u1", **KEYS), secret(**KEYS)], ids=["its own", "somebody's"])
 async def test_the_control_one_that_stays_is_used(api, secrets, found):
     api.secrets["orders-signing"] = found
-    assert (await secrets.signing_keys(OURS))[1].hmac == (keys.parse_hmac(KEYS["v1"]),)
+    assert (await signing_keys(OURS, secrets)).keys.hmac == (keys.parse_hmac(KEYS["v1"]),)
 
 
 async def test_a_secret_that_the_spec_names_may_belong_to_anybody(api, secrets):
     api.secrets["mine"] = secret("u0", **KEYS)
-    assert (await secrets.signing_keys(subscription(signing_secret="mine")))[0] == "mine"
+    assert (await signing_keys(subscription(signing_secret="mine"), secrets)).secret == "mine"
 
 
 async def test_it_is_made_and_told_although_the_url_is_missing(api, secrets):
@@ -58,3 +59,10 @@ async def test_it_is_made_and_told_although_the_url_is_missing(api, secrets):
     assert prepared.finding.blocked == "SecretNotFound"
     assert (prepared.finding.signing_secret, len(prepared.finding.public_keys or ())) == ("orders-signing", 1)
     assert "orders-signing" in api.secrets
+
+
+async def test_where_none_may_be_made_it_is_told_and_nothing_fails(api, secrets):
+    api.may_create = False
+    with pytest.raises(NotReadyError, match="'orders-signing' can't be made in this namespace: 403") as caught:
+        await signing_keys(OURS, secrets)
+    assert caught.value.reason == "SecretNotFound"

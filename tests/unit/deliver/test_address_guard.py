@@ -104,6 +104,7 @@ def test_good_urls_pass_with_canonical_host_and_untouched_path(url, host, port, 
 
 
 BAD_URLS = [
+    *("https://xn--a.example/", "https://xn--zzzzzzzz9.example/"),
     *("", "hooks.example.com", "//hooks.example.com/", "https:/hooks.example.com", "https:hooks.example.com"),
     *("HTTPS://hooks.example.com/", "ftp://hooks.example.com/", "file:///etc/passwd", "gopher://a.example/"),
     *(

@@ -71,3 +71,15 @@ async def test_a_request_gives_the_lane_another_chance_before_its_ping_is_sent(f
     await flow.requested(asking)
     await flow.requested(asking)
     assert notes.told == ["commit", "reset", "ask", "notify"]
+
+
+@pytest.mark.parametrize(("gap", "told"), [("no place for it", 1), ("", 0)])
+async def test_what_is_put_out_of_force_by_a_quota_is_told_of_the_gap(flow, notes, monkeypatch, gap, told):
+    dropped = []
+    notes.drop = notes.drop_target = notes.forget = lambda uid: None
+    notes.set_target = lambda target: None
+    monkeypatch.setattr(flow, "_metrics", SimpleNamespace(dropped=dropped.append))
+    await flow.activate(OURS, [CONFIG_MAPS])
+    flow.withdraw("u1", gap)
+    flow.withdraw("u1", gap)
+    assert dropped == ["gap"] * told

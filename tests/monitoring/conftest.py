@@ -1,0 +1,66 @@
+"""The alerts as the chart renders them, and the programs that judge them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+import helm
+import prometheus
+from chart import CHART
+
+MONITORING = "monitoring.coreos.com/v1"
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build or fetch what is missing before the first test, where no test's timeout runs."""
+    if session.config.option.collectonly:
+        return
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if "rules" in wanted:
+        if not (helm.cache_directory() / "helm").is_file():
+            print("building helm, about two minutes …", file=sys.__stderr__)
+        try:
+            helm.provide()
+        except helm.HelmError as error:
+            pytest.exit(f"no helm for the tests: {error}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+
+
+@pytest.fixture(scope="session")
+def programs() -> prometheus.Programs:
+    """Prometheus and promtool; the test is skipped without them."""
+    try:
+        return prometheus.provide()
+    except prometheus.Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def rules(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``rules({"delaySeconds": 1})`` writes the file of rules that the chart renders with these thresholds."""
+
+    def render(thresholds: Mapping[str, float] | None = None) -> Path:
+        monitoring = {
+            "prometheusRule": {
+                "enabled": True,
+                "thresholds": thresholds or {},
+                "runbookUrl": "https://runbooks.example/hookline",
+            }
+        }
+        command = [
+            *(str(helm.provide()), "template", "hookline", str(CHART), f"--api-versions={MONITORING}"),
+            *("--kube-version=1.36.3", "--show-only=templates/prometheusrule.yaml", "--values=-"),
+        ]
+        values = json.dumps({"monitoring": monitoring})
+        text = subprocess.run(command, input=values, capture_output=True, text=True, check=True, timeout=120).stdout
+        path = tmp_path_factory.mktemp("rules") / "rules.yaml"
+        path.write_text(json.dumps(yaml.safe_load(text)["spec"]))
+        return path
+
+    return render

@@ -1,0 +1,170 @@
+"""A real Prometheus that scrapes a real operator: every query of the dashboard and of the alerts brings what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import uuid
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from chart import CHART
+from support.cluster import eventually
+from support.live import LiveOperator, LiveReceiver
+from support.prometheus_live import JOB, LivePrometheus, QueryError
+from support.receiver import Answer, Receiver
+from support.whole import Subscriptions
+
+BOARD = json.loads((CHART / "files" / "dashboards" / "overview.json").read_text())
+TARGETS = [
+    pytest.param(panel["title"], target["expr"], id=f"{panel['title']}-{target['refId']}")
+    for panel in BOARD["panels"]
+    for target in panel.get("targets", ())
+]
+RULES = yaml.safe_load((CHART / "files" / "alerts" / "hookline.yaml").read_text())["groups"][0]["rules"]
+THRESHOLDS = yaml.safe_load((CHART / "files" / "alerts" / "thresholds.yaml").read_text())
+
+# What is nothing but 0 unless there is trouble that this test does not make.
+NOTHING_WITHOUT_TROUBLE = {
+    "Destinations refused-A",
+    "Finished messages deleted-A",
+    "Failures of the outbox-A",
+    "Parts started anew-A",
+    "Parts started anew-B",
+    "Endpoints with a wrong clock-A",
+    "Watches-B",
+    "Watches-C",
+    "Clock skew-A",
+    "Status patches-B",
+}
+# Alerts without a threshold, silent while the operator works.
+SILENT = {"HooklineDown", "HooklineOutboxFailing"}
+VARIABLES = {"$job": JOB, "$instance": ".+", "$__rate_interval": "2m", "$__range": "5m"}
+
+
+@pytest.fixture(scope="module")
+def receivers() -> Iterator[SimpleNamespace]:
+    """Three endpoints of one authority: one accepts, one fails, one never answers."""
+    good = LiveReceiver()
+    authority = good.do(lambda receiver: receiver.authority)
+    failing, holding = (LiveReceiver(Receiver(authority=authority)) for _ in range(2))
+    failing.do(lambda receiver: receiver.answer(503))
+    holding.do(lambda receiver: receiver.answer_with(Answer(hold=asyncio.Event())))
+    yield SimpleNamespace(good=good, failing=failing, holding=holding)
+    for receiver in (good, failing, holding):
+        receiver.close()
+
+
+@pytest.fixture(scope="module")
+def monitored(control_plane, kubectl, crds, programs, rules, receivers, tmp_path_factory) -> Iterator[LivePrometheus]:
+    """Prometheus, which saw the operator before and under a little load; every threshold is far below what is."""
+    namespace = f"test-{uuid.uuid4().hex[:12]}"
+    kubectl("create", "namespace", namespace)
+    home = tmp_path_factory.mktemp("monitored")
+    flags = ("--namespace", namespace, "--max-body-bytes", "8192")
+    operator = LiveOperator(control_plane.kubeconfig, home / "operator", receivers.good.ca_pem, *flags)
+    prometheus = None
+    try:
+        operator.start()
+        low = rules(dict.fromkeys(THRESHOLDS, -1_000_000))
+        prometheus = LivePrometheus(programs.prometheus, home / "prometheus", operator.port, low)
+        _load(kubectl, namespace, receivers)
+        yield prometheus
+    finally:
+        if prometheus is not None:
+            prometheus.close()
+        operator.kill()
+        kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def _load(kubectl, namespace, receivers):
+    """Deliveries, retries, dead letters, one endpoint in trouble, one slow, one not ready, and an event too large."""
+    made = Subscriptions(kubectl, namespace, receivers.good)
+
+    def to(receiver, *schedule):
+        retry = {"delivery": {"retry": {"schedule": [*schedule]}}} if schedule else {}
+        return {"destination": {"url": receiver.url("/")}, **retry}
+
+    wanted = {
+        "good": to(receivers.good),
+        "dead": to(receivers.failing, 1),
+        "waiting": to(receivers.failing, 600, 600),
+        "held": to(receivers.holding),
+        "suspended": {"suspend": True},
+    }
+    for name, spec in wanted.items():
+        made.apply(name, **spec)
+    for name in wanted.keys() - {"suspended"}:
+        made.wait("Watching", name)
+    maps = [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"map-{number}"}, "data": {"key": "x" * size}}
+        for number, size in enumerate([10] * 20 + [20_000])
+    ]
+    kubectl.apply(*maps, namespace=namespace)
+    kubectl("delete", "configmap", "map-0", "-n", namespace)
+    eventually(lambda: len(receivers.good.requests) >= 21, "what is not too large is delivered")
+    eventually(lambda: receivers.holding.requests, "a request is held")
+
+
+def filled(expression):
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    assert "$" not in expression
+    return expression
+
+
+def numbers(prometheus, expression):
+    return [value for _, value in prometheus.query(expression) if not math.isnan(value)]
+
+
+@pytest.mark.parametrize(("title", "expression"), TARGETS)
+def test_a_query_of_the_dashboard_brings_data(monitored, request, title, expression):
+    known = request.node.callspec.id
+    if known in NOTHING_WITHOUT_TROUBLE:
+        eventually(lambda: numbers(monitored, filled(expression)), f"{title} has a series")
+    else:
+        eventually(lambda: any(numbers(monitored, filled(expression))), f"{title} has a number that is not 0")
+
+
+def test_the_control_a_metric_that_does_not_exist_brings_none_and_a_broken_query_is_an_error(monitored):
+    assert monitored.query("hookline_changes_recieved_total") == []
+    with pytest.raises(QueryError, match="parse error"):
+        monitored.query("sum(rate(hookline_changes_received_total[2m])")
+
+
+def test_the_success_ratio_is_that_of_what_was_sent(monitored):
+    (expression,) = [case.values[1] for case in TARGETS if case.values[0] == "Success ratio"]
+    eventually(lambda: any(0 < value < 1 for value in numbers(monitored, filled(expression))), "a part was delivered")
+
+
+def test_the_variables_of_the_dashboard_find_the_job_and_the_instance(monitored):
+    ((labels, _),) = monitored.query("hookline_build_info")
+    assert labels["job"] == JOB
+    assert labels["instance"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_the_query_of_an_alert_brings_data_when_its_threshold_is_passed(monitored, rule):
+    name, expression = rule["alert"], rule["expr"]
+    for metric in set(re.findall(r"\bhookline_\w+", expression)):
+        assert numbers(monitored, f"count({metric})"), f"{name} asks for {metric}, which is not there"
+    for threshold in THRESHOLDS:
+        expression = expression.replace(f"${{{threshold}}}", "-1000000")
+    if name in SILENT:
+        assert monitored.query(expression) == []
+    else:
+        assert "${" in rule["expr"]
+        eventually(lambda: numbers(monitored, expression), f"{name} has data")
+
+
+def test_what_an_alert_says_is_whole(monitored):
+    wanted = {rule["alert"] for rule in RULES} - SILENT
+    eventually(lambda: wanted == {alert["labels"]["alertname"] for alert in monitored.alerts()}, "all alerts are told")
+    for alert in monitored.alerts():
+        for text in alert["annotations"].values():
+            assert not re.search(r"\{\{|<no value>|error expanding|  | \.|%!", text), text
