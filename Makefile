@@ -50,9 +50,21 @@ chart: $(READY) ## write what is generated in charts/hookline, and check the cha
 	@$(BIN)/python hack/chart.py
 	@$(BIN)/python -m pytest tests/chart $(ARGS)
 
+.PHONY: image
+image: $(READY) ## build the container image (BASE=python:3.12-slim@sha256:…; default: from Debian's packages, as root)
+	@$(BIN)/python hack/image $(if $(BASE),--base $(BASE)) $(ARGS)
+
+.PHONY: image-test
+image-test: $(READY) ## build the image twice, compare, and run the operator in it (as root)
+	@HOOKLINE_IMAGE=build $(BIN)/python -m pytest tests/image $(ARGS)
+
+UV_LOCK = uv pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command 'make lock'
 .PHONY: lock
-lock: ## write requirements.lock anew from pyproject.toml (needs uv)
-	@uv pip compile --quiet --universal --generate-hashes --no-annotate --group dev pyproject.toml --output-file requirements.lock
+lock: ## write the locks anew from pyproject.toml (needs uv): everything, and of it what the image runs and is built with
+	@$(UV_LOCK) --group dev pyproject.toml --output-file requirements.lock
+	@$(UV_LOCK) --constraints requirements.lock --extra postgres pyproject.toml --output-file requirements-run.lock
+	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(UV_LOCK) --constraints requirements.lock --output-file requirements-build.lock -
 
 .PHONY: clean
 clean: ## remove what make made here (not the cached control plane)

@@ -15,6 +15,8 @@ from pathlib import Path, PurePosixPath
 from image.errors import ImageError
 from image.tools import Tools
 
+EPOCH = 0
+"""The date of all files, so that a base is a matter of its packages alone."""
 _ROOTS = ("python3-minimal", "libpython3-stdlib", "libstdc++6")
 _LEFT_OUT = frozenset({"dpkg", "debconf", "python3"})
 """Dependencies of packages' installation, not of their programs."""
@@ -31,7 +33,7 @@ _COMPILE = 'chroot "$1" python3 -m compileall -q -f --invalidation-mode unchecke
 Packages = Mapping[str, Mapping[str, str]]
 
 
-def build(tools: Tools, directory: Path, epoch: int) -> tuple[Path, Path]:
+def build(tools: Tools, directory: Path) -> tuple[Path, Path]:
     """Write ``build.tar`` and ``run.tar`` into ``directory``; takes a minute. Raises ImageError."""
     whole, part = directory / "build.tar", directory / "run.tar"
     sources = [
@@ -50,10 +52,10 @@ def build(tools: Tools, directory: Path, epoch: int) -> tuple[Path, Path]:
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         f"--customize-hook={_COMPILE}",
         *(release[1], str(whole), str(sources[0])),
-        environment={"SOURCE_DATE_EPOCH": str(epoch)},
+        environment={"SOURCE_DATE_EPOCH": str(EPOCH)},
     )
     with tarfile.open(whole) as source, tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as target:
-        _select(source, target, epoch)
+        _select(source, target)
     return whole, part
 
 
@@ -80,7 +82,7 @@ def parse(status: str) -> dict[str, dict[str, str]]:
     return {stanza["Package"]: stanza for stanza in stanzas}
 
 
-def _select(source: tarfile.TarFile, target: tarfile.TarFile, epoch: int) -> None:
+def _select(source: tarfile.TarFile, target: tarfile.TarFile) -> None:
     packages = parse(_text(source, "/var/lib/dpkg/status"))
     chosen = closure(packages)
     wanted = {*_FURTHER, *_MERGED, *(path for name in chosen for path in _files(source, name, packages[name]))}
@@ -95,7 +97,7 @@ def _select(source: tarfile.TarFile, target: tarfile.TarFile, epoch: int) -> Non
             target.addfile(member, source.extractfile(member) if member.isreg() else None)
     own = _OWN | {f"var/lib/dpkg/status.d/{name}": _stanza(packages[name]) for name in chosen}
     for name, text in own.items():
-        _add(target, name, text, epoch)
+        _add(target, name, text)
 
 
 def _files(source: tarfile.TarFile, name: str, told: Mapping[str, str]) -> Iterator[str]:
@@ -118,7 +120,7 @@ def _text(source: tarfile.TarFile, path: str) -> str:
     return file.read().decode() if file else ""
 
 
-def _add(target: tarfile.TarFile, name: str, text: str, epoch: int) -> None:
+def _add(target: tarfile.TarFile, name: str, text: str) -> None:
     member = tarfile.TarInfo(f"./{name}")
-    member.size, member.mode, member.mtime = len(text.encode()), 0o644, epoch
+    member.size, member.mode, member.mtime = len(text.encode()), 0o644, EPOCH
     target.addfile(member, io.BytesIO(text.encode()))

@@ -62,7 +62,7 @@ def _component(item: Distribution, hashes: dict[str, str]) -> dict[str, Any]:
 
 def _described(item: Distribution) -> dict[str, Any]:
     told = {"bom-ref": _purl(item), "name": item.name, "version": item.version, "purl": _purl(item)}
-    license_ = item.metadata.get("License-Expression")  # the only field whose content is SPDX (PEP 639)
+    license_ = item.metadata.json.get("license_expression")  # the only field whose content is SPDX (PEP 639)
     return told | ({"licenses": [{"expression": license_}]} if license_ else {})
 
 

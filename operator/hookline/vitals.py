@@ -53,8 +53,9 @@ class Vitals:
         # While the outbox fails or its disk hangs its last numbers stay: the rest is wanted then more than ever.
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(SCRAPE_SECONDS):
-                due = await store.next_due()
-                metrics.outbox(await store.counts(), await store.size(), min(due.values(), default=None))
+                # What waits because nothing may be sent is not late; its subscription's status says why it waits.
+                due = [first for uid, first in (await store.next_due()).items() if rooms.dispatcher.sends(uid)]
+                metrics.outbox(await store.counts(), await store.size(), min(due, default=None))
         metrics.gauges(
             in_flight=rooms.dispatcher.in_flight,
             breakers=rooms.dispatcher.breakers_open,

@@ -14,7 +14,9 @@ import yaml
 import helm
 import prometheus
 from chart import CHART
+from support.whole import config_map, make_operator, operator, receiver, subscriptions
 
+__all__ = ["config_map", "make_operator", "operator", "receiver", "subscriptions"]
 MONITORING = "monitoring.coreos.com/v1"
 
 

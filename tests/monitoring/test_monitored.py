@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes a real operator: every query of the dashboard and of the alerts brings what it says."""
+"""A real Prometheus that scrapes a real operator: every query of the dashboard and of the alerts brings data."""
 
 from __future__ import annotations
 
@@ -49,14 +49,17 @@ VARIABLES = {"$job": JOB, "$instance": ".+", "$__rate_interval": "2m", "$__range
 
 @pytest.fixture(scope="module")
 def receivers() -> Iterator[SimpleNamespace]:
-    """Three endpoints of one authority: one accepts, one fails, one never answers."""
+    """Four endpoints of one authority: one accepts, one fails, one is gone, one does not answer."""
     good = LiveReceiver()
     authority = good.do(lambda receiver: receiver.authority)
-    failing, holding = (LiveReceiver(Receiver(authority=authority)) for _ in range(2))
+    failing, gone, holding = (LiveReceiver(Receiver(authority=authority)) for _ in range(3))
     failing.do(lambda receiver: receiver.answer(503))
-    holding.do(lambda receiver: receiver.answer_with(Answer(hold=asyncio.Event())))
-    yield SimpleNamespace(good=good, failing=failing, holding=holding)
-    for receiver in (good, failing, holding):
+    gone.do(lambda receiver: receiver.answer(410))
+    hold = asyncio.Event()
+    holding.do(lambda receiver: receiver.answer_with(Answer(hold=hold)))
+    yield SimpleNamespace(good=good, failing=failing, gone=gone, holding=holding)
+    holding.do(lambda _: hold.set())
+    for receiver in (good, failing, gone, holding):
         receiver.close()
 
 
@@ -83,23 +86,12 @@ def monitored(control_plane, kubectl, crds, programs, rules, receivers, tmp_path
 
 
 def _load(kubectl, namespace, receivers):
-    """Deliveries, retries, dead letters, one endpoint in trouble, one slow, one not ready, and an event too large."""
+    """Deliveries, retries, a dead letter, an endpoint in trouble, one slow, one not ready, an event too large."""
     made = Subscriptions(kubectl, namespace, receivers.good)
 
-    def to(receiver, *schedule):
-        retry = {"delivery": {"retry": {"schedule": [*schedule]}}} if schedule else {}
-        return {"destination": {"url": receiver.url("/")}, **retry}
-
-    wanted = {
-        "good": to(receivers.good),
-        "dead": to(receivers.failing, 1),
-        "waiting": to(receivers.failing, 600, 600),
-        "held": to(receivers.holding),
-        "suspended": {"suspend": True},
-    }
-    for name, spec in wanted.items():
-        made.apply(name, **spec)
-    for name in wanted.keys() - {"suspended"}:
+    for name, receiver in vars(receivers).items():
+        made.apply(name, destination={"url": receiver.url("/")})
+    for name in vars(receivers):
         made.wait("Watching", name)
     maps = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"map-{number}"}, "data": {"key": "x" * size}}

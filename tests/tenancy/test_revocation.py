@@ -126,11 +126,12 @@ def test_messages_of_an_earlier_spec_need_the_rights_of_that_spec(
     receiver.do(lambda live: live.requests.clear())
     receiver.do(lambda live: live.answer(200))
     subscriptions.apply(sources=[{"apiVersion": "v1", "kind": "Service"}], delivery=OFTEN)
-    eventually(lambda: "earlier spec" in subscriptions.condition("Ready")[2], "it says what it lacks")
+    eventually(lambda: "earlier spec" in subscriptions.condition("Authorized")[2], "it says what it lacks")
+    subscriptions.wait("Watching")
+    assert subscriptions.condition("Authorized")[0] == "True", "the present spec is in force all the same"
     assert receiver.requests == []
     rights.give("default")
     eventually(lambda: receiver.requests, "with the right it is sent")
-    subscriptions.wait("Watching")
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ In: a subscription and the resources of its sources. Out: a ``Grant``, asked for
 ``may_send``, which is true only while every answer is recent. ``reviews`` makes the calls. Subscriptions that need the
 same answers share a ``Case``.
 
-A review may be ``BEGIN_SECONDS`` old when an attempt begins; the attempt has a deadline for all that it does, 15 s by
-default, so that no request is later than ``SEND_SECONDS`` after the review that allowed it.
+How old a review may be when an attempt begins follows from the deadline of the attempt (``begin_within``), so that no
+request is later than ``SEND_SECONDS`` after the review that allowed it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hookline import reasons
 from hookline.controller.reviews import PARALLEL, Question, Reviews
-from hookline.errors import ApiError
+from hookline.errors import ApiError, SpecError
 from hookline.model import Counts, Grant, Resource, Scope
 from hookline.spec import Source, Subscription
 
@@ -26,17 +27,28 @@ log = logging.getLogger(__name__)
 VERBS = ("get", "list", "watch")
 ROUND_SECONDS = 7.0
 SEND_SECONDS = 30.0
-BEGIN_SECONDS = 15.0
 LOOK_SECONDS = 1.0
+OLDEST_SECONDS = 15.0
+"""No attempt begins with an older review, however soon it must end."""
+LEAST_SECONDS = 10.0
+"""So old reviews become while all is well: a round, the time between two looks, the calls themselves."""
+BEGIN_SLACK = 1.0
+"""What may pass between the question whether an attempt may begin and its beginning."""
 SETTLE_SECONDS = 5.0
 """A message that was made under the spec before is stored, and counted, by then."""
+OWED_QUESTIONS = 300
+"""Specs that were changed while messages wait may need so many answers together, or those of one spec."""
 
 ScopesOf = Callable[[Subscription, Source, Resource], list[Scope]]
 
 
 @dataclass(eq=False, slots=True)
 class Case:
-    """All that some subscriptions need to be allowed. ``until`` is when attempts must not begin any more."""
+    """All that some subscriptions need to be allowed.
+
+    ``asked`` is when the oldest answer was asked for: infinity without any question, minus infinity while one has no
+    answer or was denied.
+    """
 
     questions: frozenset[Question]
     ordered: tuple[Question, ...]
@@ -44,9 +56,22 @@ class Case:
     granted: set[str] = field(default_factory=set)
     """Of the uids those that were in force with it, and may have messages that came of it."""
     grant: Grant = field(default_factory=lambda: Grant(None, "it was not asked yet"))
-    until: float = -math.inf
+    asked: float = -math.inf
     decided: bool | None = None
     """The last grant that was not unknown."""
+
+
+@dataclass(slots=True)
+class Debt:
+    """What messages of earlier specs need that may wait; ``since`` is when the spec was changed last."""
+
+    case: Case
+    since: float
+
+
+def begin_within(timeout: float) -> float:
+    """How many seconds after a review an attempt may begin that takes ``timeout`` seconds at most."""
+    return min(OLDEST_SECONDS, max(LEAST_SECONDS, SEND_SECONDS - timeout - BEGIN_SLACK))
 
 
 class Access:
@@ -72,60 +97,63 @@ class Access:
         self._on_turn = on_turn
         self._cases: dict[frozenset[Question], Case] = {}
         self._of: dict[str, Case] = {}
-        self._owed: dict[str, dict[Case, float]] = {}
+        self._owed: dict[str, Debt] = {}
+        self._within: dict[str, float] = {}
 
     async def admit(self, subscription: Subscription, resources: Sequence[Resource | None]) -> Grant:
-        """Whether this spec may be in force; it is asked until ``forget``. Raises ApiError when that can't be asked."""
-        uid, case = subscription.uid, self._case(self._questions(subscription, resources))
-        self._change(uid, case)
+        """Whether this spec may be in force; it is asked until ``forget``.
+
+        Raises ApiError when that can't be asked, SpecError when messages of too many earlier specs wait: then the one
+        before stays.
+        """
+        uid = subscription.uid
+        case = self._change(uid, self._questions(subscription, resources))
+        self._within[uid] = begin_within(subscription.timeout)
         answered = await self._reviews.ask(self._reviews.due(self._all(uid), ROUND_SECONDS))
         self._settle(self._of_uid(uid), besides=uid)
+        if case.grant.granted:
+            case.granted.add(uid)
+            self._repay(uid)
         grant = self.grant(uid)
         self._on_grant(uid, grant)
-        if grant.granted:
-            case.granted.add(uid)
-        elif not answered or grant.granted is None:
+        if grant.granted is None or not (grant.granted or answered):
             raise ApiError(0, f"what the ServiceAccount may do can't be asked: {self._reviews.problem or 'no answer'}")
         return grant
 
     def grant(self, uid: str) -> Grant:
-        """What is known now: the worst of what it needs."""
-        own, *owed = [case.grant for case in self._of_uid(uid)]
-        for granted in (False, None):
-            if own.granted is granted:
-                return own
-            if earlier := next((grant for grant in owed if grant.granted is granted), None):
-                text = f"messages of an earlier spec wait (to give them up, delete the subscription): {earlier.message}"
-                return Grant(granted, text)
-        return own
+        """Whether its spec may be in force, as far as is known now. What earlier specs left holds messages only."""
+        own, debt = self._of[uid].grant, self._owed.get(uid)
+        if not own.granted or debt is None or debt.case.grant.granted:
+            return own
+        why = f"messages of an earlier spec wait (to give them up, delete the subscription): {debt.case.grant.message}"
+        return Grant(True, f"{own.message}, but nothing is sent while {why}")
 
     def may_send(self, uid: str) -> bool:
-        """Whether an attempt may begin now."""
-        case = self._of.get(uid)
-        if case is None:
+        """Whether an attempt may begin now: what is not reviewed at all, as no source is served, is not sent."""
+        cases = self._of_uid(uid)
+        if not any(case.questions for case in cases):
             return False
-        now = self._clock()
-        return now < case.until and all(now < other.until for other in self._owed.get(uid, ()))
+        since = self._clock() - self._within[uid]
+        return all(since < case.asked for case in cases)
 
     def forget(self, uid: str) -> None:
         """The subscription is gone."""
-        for case in self._of_uid(uid):
-            self._leave(uid, case)
+        cases = self._of_uid(uid)
         self._of.pop(uid, None)
         self._owed.pop(uid, None)
+        self._within.pop(uid, None)
+        for case in cases:
+            self._leave(uid, case)
 
     def counted(self, counts: Mapping[str, Counts]) -> None:
         """The outbox was counted: where nothing waits, nothing waits that came of an earlier spec."""
         settled = self._clock() - SETTLE_SECONDS
-        for uid, cases in list(self._owed.items()):
-            if not counts.get(uid, Counts()).pending:
-                for case in [case for case, since in cases.items() if since < settled]:
-                    del cases[case]
-                    self._leave(uid, case)
-                if not cases:
-                    del self._owed[uid]
-                    self._on_grant(uid, self.grant(uid))
-                    self._on_turn([uid], True)
+        for uid, debt in list(self._owed.items()):
+            if debt.since < settled and not counts.get(uid, Counts()).pending:
+                del self._owed[uid]
+                self._leave(uid, debt.case)
+                self._on_grant(uid, self.grant(uid))
+                self._on_turn([uid], True)
 
     async def run(self) -> None:
         """Ask again, round after round, for ever."""
@@ -136,9 +164,11 @@ class Access:
     async def look(self) -> None:
         """Ask what was asked too long ago. Ends early when the API server does not answer."""
         self._settle(self._cases.values())
-        due = self._reviews.due({question for key in self._cases for question in key}, ROUND_SECONDS)
+        wanted = {question for key in self._cases for question in key if not self._reviews.is_asked(question)}
+        due = self._reviews.due(wanted, ROUND_SECONDS)
         for start in range(0, len(due), PARALLEL):
-            answered = await self._reviews.ask(due[start : start + PARALLEL])
+            # Before the questions of changed specs: whoever changes theirs all the time must not hold everybody.
+            answered = await self._reviews.ask(due[start : start + PARALLEL], first=True)
             self._settle(list(self._cases.values()))
             if not answered:
                 log.warning("what ServiceAccounts may do can't be asked: %s", self._reviews.problem)
@@ -167,28 +197,52 @@ class Access:
             case = self._cases[questions] = Case(questions, tuple(sorted(questions)))
         return case
 
-    def _change(self, uid: str, case: Case) -> None:
-        """This is what it needs from now on, and what the spec before needed as long as messages of that may wait."""
-        before = self._of.get(uid)
-        self._of[uid] = case
+    def _change(self, uid: str, questions: frozenset[Question]) -> Case:
+        """This is what it needs from now on, and what specs before needed as long as messages of those may wait."""
+        before, debt = self._of.get(uid), self._owed.get(uid)
+        if before is not None and before.questions == questions:
+            return before
+        owed = debt.case.questions if debt is not None else frozenset[Question]()
+        if before is not None and uid in before.granted:
+            owed = self._with(owed, before.questions)
+        case = self._of[uid] = self._join(uid, questions)
+        if owed:
+            self._owed[uid] = Debt(self._join(uid, owed), self._clock())
+        for left in (before, debt.case if debt is not None else None):
+            if left is not None:
+                self._leave(uid, left)
+        return case
+
+    def _with(self, owed: frozenset[Question], more: frozenset[Question]) -> frozenset[Question]:
+        both = owed | more
+        if owed and both != owed and len(both) > OWED_QUESTIONS:
+            text = f"messages of earlier specs wait that need {len(owed)} rights: change it when they are sent"
+            raise SpecError(reasons.QUOTA_EXCEEDED, "spec.sources", f"{text}, or delete the subscription")
+        return both
+
+    def _repay(self, uid: str) -> None:
+        """A spec in force that needs all that earlier ones did answers for their messages, too."""
+        debt = self._owed.get(uid)
+        if debt is not None and debt.case.questions <= self._of[uid].questions:
+            del self._owed[uid]
+            self._leave(uid, debt.case)
+
+    def _join(self, uid: str, questions: frozenset[Question]) -> Case:
+        case = self._case(questions)
         case.uids.add(uid)
-        owed = self._owed.get(uid, {})
-        owed.pop(case, None)
-        if before is not None and before is not case:
-            if uid in before.granted and not before.questions <= case.questions:
-                self._owed.setdefault(uid, owed)[before] = self._clock()
-            else:
-                self._leave(uid, before)
+        return case
 
     def _leave(self, uid: str, case: Case) -> None:
+        if case in self._of_uid(uid):
+            return
         case.uids.discard(uid)
         case.granted.discard(uid)
         if not case.uids and self._cases.pop(case.questions, None) is not None:
             self._reviews.forget(case.questions.difference(*self._cases))
 
     def _of_uid(self, uid: str) -> list[Case]:
-        case = self._of.get(uid)
-        return [*([case] if case is not None else ()), *self._owed.get(uid, ())]
+        case, debt = self._of.get(uid), self._owed.get(uid)
+        return [*([case] if case is not None else ()), *([debt.case] if debt is not None else ())]
 
     def _all(self, uid: str) -> Iterator[Question]:
         for case in self._of_uid(uid):
@@ -197,11 +251,11 @@ class Access:
     def _settle(self, cases: Iterable[Case], besides: str = "") -> None:
         """See what the answers say now, and tell whom it concerns."""
         for case in list(cases):
-            before, held = case.grant, self._clock() >= case.until
-            case.until = self._judge(case)
+            before, asked = case.grant, case.asked
+            case.asked = self._judge(case)
             if case.grant == before:
-                if held and case.grant.granted:  # nobody looked while it was not known, but attempts were held
-                    self._on_turn(frozenset(case.uids), False)
+                if case.grant.granted and case.asked > asked and self._clock() >= asked + LEAST_SECONDS:
+                    self._on_turn(frozenset(case.uids), False)  # attempts may have been held, unseen
                 continue
             concerned = case.uids - {besides}
             for uid in concerned:
@@ -214,21 +268,20 @@ class Access:
                     self._on_turn(frozenset({besides}), False)
 
     def _judge(self, case: Case) -> float:
-        """Set the grant of a case; returns until when attempts may begin."""
+        """Set the grant of a case; returns when it was asked for."""
         answers = [(question, self._reviews.answer(question)) for question in case.ordered]
         denied = [question for question, answer in answers if answer is not None and not answer.allowed]
         if denied:
             case.grant = Grant(False, _refusal(denied))
             return -math.inf
         asked = min((-math.inf if answer is None else answer.asked for _, answer in answers), default=math.inf)
-        until = asked + SEND_SECONDS - BEGIN_SECONDS
-        if self._clock() < until:
+        if self._clock() < asked + OLDEST_SECONDS:
             case.grant = Grant(True, _permission(case.questions))
         else:
             why = f": {self._reviews.problem}" if self._reviews.problem else ""
             text = f"the API server does not say what the ServiceAccount may do{why}; messages are kept until it does"
             case.grant = Grant(None, text)
-        return until
+        return asked
 
 
 def _permission(questions: frozenset[Question]) -> str:
@@ -249,8 +302,8 @@ def _refusal(denied: Sequence[Question]) -> str:
     role, option = ("role", f" -n {first.namespace}") if first.namespace else ("clusterrole", "")
     others = f" (and {len(denied) - len(same)} more is missing)" if len(denied) > len(same) else ""
     return (
-        f"ServiceAccount {first.account!r} may not {verbs} {_name(first)} {where}{others}: nothing is watched, and "
-        f"messages are kept. Allow it: kubectl create {role} hookline-{first.account} --verb=get,list,watch "
+        f"ServiceAccount {first.account!r} may not {verbs} {_name(first)} {where}{others}: nothing of it is watched, "
+        f"and messages are kept. Allow it: kubectl create {role} hookline-{first.account} --verb=get,list,watch "
         f"--resource={_name(first)}{option}; kubectl create {role}binding hookline-{first.account} "
         f"--{role}=hookline-{first.account} --serviceaccount={first.home}:{first.account}{option}"
     )

@@ -7,7 +7,9 @@ second, ``PARALLEL`` at the same time. ``access`` decides which questions there 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -75,6 +77,50 @@ class Answer:
     asked: float
 
 
+class Places:
+    """Places for so many at the same time. Who is ``first`` goes before the others, who never take more than half.
+
+    Of the others each namespace has its turn, however many of one wait.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._kept = places // 2
+        self._first: deque[asyncio.Future[None]] = deque()
+        self._others: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @contextlib.asynccontextmanager
+    async def one(self, namespace: str, *, first: bool) -> AsyncIterator[None]:
+        """While this lasts, a place is taken."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue = self._first if first else self._others.setdefault(namespace, deque())
+        queue.append(turn)
+        self._fill()
+        try:
+            await turn
+            yield
+        finally:
+            if turn.done() and not turn.cancelled():
+                self._free += 1
+                self._fill()
+
+    def _fill(self) -> None:
+        while self._first and self._free:
+            self._give(self._first.popleft())
+        while self._others and self._free > self._kept:
+            namespace = next(iter(self._others))
+            queue = self._others.pop(namespace)
+            turn = queue.popleft()
+            if queue:
+                self._others[namespace] = queue  # behind the other namespaces
+            self._give(turn)
+
+    def _give(self, turn: asyncio.Future[None]) -> None:
+        if not turn.done():
+            self._free -= 1
+            turn.set_result(None)
+
+
 class Reviews:
     """The answers, by question. ``clock`` is monotonic seconds; ``on_review`` is told how each call ended.
 
@@ -91,7 +137,8 @@ class Reviews:
         self._answers: dict[Question, Answer] = {}
         self._tried: dict[Question, float] = {}
         self._asking: dict[Question, asyncio.Task[None]] = {}
-        self._places = asyncio.Semaphore(PARALLEL)
+        self._unwanted: set[Question] = set()  # of those that are asked now
+        self._places = Places(PARALLEL)
         self._next = clock()
         self.problem = ""
 
@@ -99,15 +146,22 @@ class Reviews:
         """The last answer, however old; None when there was none yet."""
         return self._answers.get(question)
 
+    def is_asked(self, question: Question) -> bool:
+        """Whether a call is under way."""
+        return question in self._asking
+
     def due(self, questions: Iterable[Question], age: float) -> list[Question]:
         """Those whose answer is missing or was asked for ``age`` seconds ago; first what was tried longest ago."""
         since = self._clock() - age
         old = [question for question in questions if not self._is_newer(question, since)]
         return sorted(old, key=lambda question: self._tried.get(question, float("-inf")))
 
-    async def ask(self, questions: Iterable[Question]) -> bool:
-        """Ask all of these; who asks the same at the same time shares the call. Returns whether all were answered."""
-        tasks = [self._begin(question) for question in questions]
+    async def ask(self, questions: Iterable[Question], *, first: bool = False) -> bool:
+        """Ask all of these; who asks the same at the same time shares the call. Returns whether all were answered.
+
+        ``first``: before all that wait without it.
+        """
+        tasks = [self._begin(question, first) for question in questions]
         ended = await asyncio.gather(*map(asyncio.shield, tasks), return_exceptions=True)
         for result in ended:
             if isinstance(result, BaseException) and not isinstance(result, ApiError):
@@ -115,29 +169,35 @@ class Reviews:
         return not any(isinstance(result, ApiError) for result in ended)
 
     def forget(self, questions: Iterable[Question]) -> None:
-        """Nobody needs these answers any more."""
+        """Nobody needs these answers any more, nor that of a call under way."""
         for question in questions:
             self._answers.pop(question, None)
             self._tried.pop(question, None)
+            if question in self._asking:
+                self._unwanted.add(question)
 
     def _is_newer(self, question: Question, since: float) -> bool:
         answer = self._answers.get(question)
         return answer is not None and answer.asked > since
 
-    def _begin(self, question: Question) -> asyncio.Task[None]:
+    def _begin(self, question: Question, first: bool) -> asyncio.Task[None]:
         task = self._asking.get(question)
         if task is None:
-            task = self._asking[question] = asyncio.create_task(self._ask(question))
+            task = self._asking[question] = asyncio.create_task(self._ask(question, first))
             task.add_done_callback(lambda ended: self._end(question, ended))
+        self._unwanted.discard(question)
         return task
 
     def _end(self, question: Question, task: asyncio.Task[None]) -> None:
         del self._asking[question]
+        if question in self._unwanted:
+            self._unwanted.discard(question)
+            self.forget([question])
         if not task.cancelled():
             task.exception()  # whoever waited has it; nobody may be left who does
 
-    async def _ask(self, question: Question) -> None:
-        async with self._places:
+    async def _ask(self, question: Question, first: bool) -> None:
+        async with self._places.one(question.home, first=first):
             await self._slot()
             asked = self._tried[question] = self._clock()
             try:

@@ -28,6 +28,9 @@ class Authorizer(Protocol):
     def refused(self, value: str) -> None:
         """The receiver answered 401 to this value."""
 
+    def accepted(self) -> None:
+        """The receiver answered with success."""
+
     def close(self) -> None:
         """It is not used any more."""
 
@@ -45,6 +48,10 @@ class BearerTokens:
     def refused(self, value: str) -> None:
         """The receiver answered 401 to this value: another one is asked for."""
         self._tokens.refuse(value.removeprefix(_BEARER))
+
+    def accepted(self) -> None:
+        """The receiver answered with success."""
+        self._tokens.accept()
 
     def close(self) -> None:
         """It is not used any more."""

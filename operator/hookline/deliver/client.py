@@ -21,14 +21,14 @@ from yarl import URL
 
 from hookline import __version__
 from hookline.deliver.auth import Authorizer, authorizer, header_name, static_headers
+from hookline.deliver.contexts import Contexts
 from hookline.deliver.dial import Refused, ignore
-from hookline.deliver.guard import AddressPolicy
+from hookline.deliver.guard import AddressPolicy, Endpoint
 from hookline.deliver.handshake import ORIGIN, Answer
 from hookline.deliver.issuers import Api
 from hookline.deliver.lookups import TENANT, Lookup, system_lookup
 from hookline.deliver.proxy import Proxy, ProxyFailed
 from hookline.deliver.sign import Signer
-from hookline.deliver.tls import Contexts
 from hookline.deliver.tokens import TokenFailed
 from hookline.deliver.transport import Transport, Transports
 from hookline.deliver.verdict import Failure, Reason, Response, Result
@@ -61,6 +61,7 @@ _FIELD_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?|")  # RFC 91
 
 _Header = tuple[str, str]
 T = TypeVar("T", Response, Answer)
+_Exchange = Callable[["_Prepared", Transport, tuple[_Header, ...]], Awaitable[T]]
 
 
 class _InvalidHeaderError(Exception):
@@ -78,7 +79,7 @@ class _Prepared:
     url: URL
     headers: tuple[_Header, ...]
     signer: Signer
-    transport: Transport
+    endpoint: Endpoint
     authorizer: Authorizer | None = None
 
 
@@ -102,7 +103,7 @@ class Client:
         refused: Refused = ignore,
     ) -> None:
         self._transports = Transports(policy, context, lookup, proxy=proxy, refused=refused)
-        self._contexts = Contexts(extra_ca)
+        self._contexts = Contexts(context, extra_ca, self._transports.drop)
         self._api = api
         self._prepared: dict[str, _Prepared] = {}
 
@@ -128,31 +129,32 @@ class Client:
         prepared = self._prepared.pop(subscription, None)
         if prepared is not None and prepared.authorizer is not None:
             prepared.authorizer.close()
-        self._drop(self._contexts.use(subscription, None)[1])
+        self._contexts.use(subscription, None)
 
     async def send(self, target: Target, message: Message, timestamp: int) -> Result:
         """Make one attempt, signed for ``timestamp`` (Unix seconds), within ``target.timeout`` seconds altogether.
 
         Raises nothing but NotReadyError, when the target has no key to sign with.
         """
-        return await self._guarded(target, lambda prepared, own: _exchange(prepared, message, timestamp, own))
+        return await self._guarded(
+            target, lambda prepared, pool, own: _exchange(prepared, pool, message, timestamp, own)
+        )
 
     async def options(self, target: Target, headers: tuple[_Header, ...]) -> Answer | Failure:
         """Make one OPTIONS request, with the same headers, authentication and deadline as a message, and these."""
-        return await self._guarded(target, lambda prepared, own: _ask(prepared, (*own, *headers)))
+        return await self._guarded(target, lambda prepared, pool, own: _ask(prepared, pool, (*own, *headers)))
 
-    async def _guarded(
-        self, target: Target, exchange: Callable[[_Prepared, tuple[_Header, ...]], Awaitable[T]]
-    ) -> T | Failure:
+    async def _guarded(self, target: Target, exchange: _Exchange[T]) -> T | Failure:
         waiting = True  # for a token
         TENANT.set(target.namespace)
         try:
             prepared = self._prepare(target)
-            with prepared.transport.used():
-                async with asyncio.timeout(target.timeout):
-                    own = () if prepared.authorizer is None else (await prepared.authorizer.header(),)
-                    waiting = False
-                    return await _heeded(prepared, own, exchange)
+            async with asyncio.timeout(target.timeout):
+                own = () if prepared.authorizer is None else (await prepared.authorizer.header(),)
+                waiting = False
+                async with self._contexts.lend(target.namespace, target.tls) as context:
+                    pool = self._transports.pool(prepared.endpoint, context)
+                    return _heeded(prepared, own, await exchange(prepared, pool, own))
         except TimeoutError:
             return Failure(Reason.TOKEN_FAILED if waiting else Reason.TIMEOUT)
         except TokenFailed:
@@ -164,16 +166,11 @@ class Client:
         except (DestinationRefused, httpx.TransportError, aiohttp.ClientError, OSError) as error:
             return Failure(reason_of(error))
 
-    def _drop(self, contexts: list[ssl.SSLContext]) -> None:
-        for context in contexts:
-            self._transports.drop(context)
-
     def _prepare(self, target: Target) -> _Prepared:
         prepared = self._prepared.get(target.subscription)
         if prepared is None or prepared.target is not target:
-            context, unused = self._contexts.use(target.subscription, target.tls)
-            self._drop(unused)
-            endpoint, transport = self._transports.route(target.url, context)
+            self._contexts.use(target.subscription, target.tls)
+            endpoint = self._transports.check(target.url)
             theirs = header_name(target.auth)
             prepared = self._prepared[target.subscription] = _Prepared(
                 target,
@@ -185,7 +182,7 @@ class Client:
                     *(_custom_header(name, value) for name, value in static_headers(target.auth)),
                 ),
                 Signer(target.keys, target.schemes),
-                transport,
+                endpoint,
                 self._authorizer(prepared, target),
             )
         return prepared
@@ -202,20 +199,20 @@ class Client:
 _OURS: tuple[_Header, ...] = (("user-agent", f"hookline/{__version__}"), ("accept-encoding", "identity"))
 
 
-async def _heeded(
-    prepared: _Prepared,
-    own: tuple[_Header, ...],
-    exchange: Callable[[_Prepared, tuple[_Header, ...]], Awaitable[T]],
-) -> T:
-    """The answer to an exchange; a 401 ends the token that it carried."""
-    answer = await exchange(prepared, own)
-    if answer.status == 401 and prepared.authorizer is not None:
+def _heeded(prepared: _Prepared, own: tuple[_Header, ...], answer: T) -> T:
+    """The answer to an exchange; a 401 ends the token that it carried, a success speaks for it."""
+    if prepared.authorizer is not None:
         for _, value in own:
-            prepared.authorizer.refused(value)
+            if answer.status == 401:
+                prepared.authorizer.refused(value)
+            elif 200 <= answer.status < 300:
+                prepared.authorizer.accepted()
     return answer
 
 
-async def _exchange(prepared: _Prepared, message: Message, timestamp: int, own: tuple[_Header, ...]) -> Response:
+async def _exchange(
+    prepared: _Prepared, pool: Transport, message: Message, timestamp: int, own: tuple[_Header, ...]
+) -> Response:
     for _, value in message.headers:
         value.encode("ascii")  # aiohttp would send UTF-8
     headers = CIMultiDict(message.headers)
@@ -225,7 +222,7 @@ async def _exchange(prepared: _Prepared, message: Message, timestamp: int, own: 
     headers["webhook-timestamp"] = str(timestamp)
     headers["webhook-signature"] = prepared.signer.sign(message.id, timestamp, message.body)
     headers["hookline-sequence"] = str(message.sequence)
-    answer = await prepared.transport.post(prepared.url, headers, message.body)
+    answer = await pool.post(prepared.url, headers, message.body)
     try:
         await _drain(answer.content)
     finally:
@@ -233,9 +230,9 @@ async def _exchange(prepared: _Prepared, message: Message, timestamp: int, own: 
     return Response(answer.status, answer.headers.get("retry-after"), answer.headers.get("date"))
 
 
-async def _ask(prepared: _Prepared, headers: tuple[_Header, ...]) -> Answer:
+async def _ask(prepared: _Prepared, pool: Transport, headers: tuple[_Header, ...]) -> Answer:
     request = httpx.Request("OPTIONS", str(prepared.url), headers=[*prepared.headers, *headers])
-    response = await prepared.transport.handle_async_request(request)
+    response = await pool.handle_async_request(request)
     await response.aclose()  # its body says nothing
     return Answer(response.status_code, response.headers)
 

@@ -47,7 +47,8 @@ def client_credentials(credentials: ClientCredentials, transports: Transports) -
     async def fetch() -> Token:
         if not credentials.token_url.startswith("https://"):
             raise TokenFailed("the token endpoint must be https")
-        endpoint, transport = transports.route(credentials.token_url)
+        endpoint = transports.check(credentials.token_url)
+        transport = transports.pool(endpoint)
         headers, body = token_request(credentials)
         request = httpx.Request("POST", endpoint.url, headers=headers, content=body)
         response = await transport.handle_async_request(request)

@@ -2,7 +2,7 @@
 
 In: a ``TlsProfile`` with PEM texts. Out: an ``ssl.SSLContext`` for ``transport.Transports``, or InvalidKey. The same
 function checks what a Secret holds (the controller is handed it) and makes the context that is used later.
-``Contexts`` makes one for each profile and tells which are not used any more.
+``contexts`` keeps those that are in use.
 """
 
 from __future__ import annotations
@@ -61,27 +61,3 @@ def _present(context: ssl.SSLContext, certificate: str, private_key: str) -> Non
         raise InvalidKey(message) from None
     finally:
         os.close(descriptor)
-
-
-class Contexts:
-    """The contexts in use: one for each profile, however many subscriptions have the same."""
-
-    def __init__(self, extra_ca: str | None = None) -> None:
-        self._extra_ca = extra_ca
-        self._made: dict[TlsProfile, ssl.SSLContext] = {}
-        self._users: dict[str, TlsProfile] = {}
-
-    def use(self, subscription: str, profile: TlsProfile | None) -> tuple[ssl.SSLContext | None, list[ssl.SSLContext]]:
-        """From now on this subscription has this profile. Raises InvalidKey, then all is as it was.
-
-        Returns its context (None: the usual one), and those that nobody uses any more.
-        """
-        context = self._made.get(profile) if profile is not None else None
-        if profile is not None and context is None:
-            context = self._made[profile] = profile_context(profile, self._extra_ca)
-        before = self._users.pop(subscription, None)
-        if profile is not None:
-            self._users[subscription] = profile
-        if before is None or before in self._users.values():
-            return context, []
-        return context, [self._made.pop(before)]

@@ -22,7 +22,8 @@ RETRY_SECONDS = 5.0
 """While the old token is still good, an issuer that failed is asked again after so long."""
 
 REFUSAL_SECONDS = 10.0
-"""A receiver that refuses every token makes the issuer work at most so often."""
+LONGEST_REFUSAL_SECONDS = 600.0
+"""A receiver that refuses every token makes the issuer work after pauses that double, from the first to the second."""
 
 
 class TokenFailed(Exception):
@@ -51,6 +52,7 @@ class Tokens:
         self._token: Token | None = None
         self._since = 0.0
         self._refused = float("-inf")
+        self._pause = REFUSAL_SECONDS
         self._ask_at = float("-inf")
         self._asking: asyncio.Task[Token] | None = None
 
@@ -73,9 +75,21 @@ class Tokens:
     def refuse(self, value: str) -> None:
         """The receiver did not accept this one: don't send it again, unless its successor is as new as can be."""
         now = self._clock()
-        if self._token is not None and self._token.value == value and now >= self._refused + REFUSAL_SECONDS:
-            self._refused = now
-            self._token = None
+        if self._token is None or self._token.value != value or now < self._refused + self._pause:
+            return
+        if self._refused > float("-inf"):
+            self._pause = min(2 * self._pause, LONGEST_REFUSAL_SECONDS)
+        self._refused = now
+        self._token = None
+
+    def accept(self) -> None:
+        """The receiver answered with success: the next refusal is the first again.
+
+        Not soon after the last one, or a receiver that refuses and accepts in turn would still make the issuer work.
+        """
+        if self._clock() >= self._refused + LONGEST_REFUSAL_SECONDS:
+            self._refused = float("-inf")
+            self._pause = REFUSAL_SECONDS
 
     def close(self) -> None:
         """Stop asking; those who wait get TokenFailed."""

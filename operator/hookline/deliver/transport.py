@@ -8,10 +8,8 @@ whatever else is asked of a receiver or of its token endpoint goes by ``handle_a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import ssl
-from collections.abc import Iterator
 
 import aiohttp
 import httpx
@@ -44,26 +42,6 @@ class Transport(AiohttpTransport):
             read_bufsize=_READ_BUFFER,
         )
         super().__init__(verify=context, trust_env=False, client=self._session)
-        self._users = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    @contextlib.contextmanager
-    def used(self) -> Iterator[None]:
-        """While this lasts, ``retire`` waits."""
-        self._users += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._users -= 1
-            if not self._users:
-                self._idle.set()
-
-    async def retire(self) -> None:
-        """Close the connections as soon as nobody uses them."""
-        await self._idle.wait()
-        await self.aclose()
 
     async def post(self, url: URL, headers: CIMultiDict[str], body: bytes) -> aiohttp.ClientResponse:
         """Post a body that is in memory; returns when the head of the answer is there. Release the answer.
@@ -122,7 +100,7 @@ class Transports:
         self._proxy = proxy
         self._refused = refused
         self._made: dict[tuple[bool, ssl.SSLContext], Transport] = {}
-        self._retiring: dict[asyncio.Task[None], Transport] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def check(self, url: str) -> Endpoint:
         """Check a URL. Raises DestinationRefused."""
@@ -132,12 +110,9 @@ class Transports:
             self._refused(Stage.URL)
             raise
 
-    def route(self, url: str, context: ssl.SSLContext | None = None) -> tuple[Endpoint, Transport]:
-        """Check a URL and find the pool for it. Raises DestinationRefused."""
-        endpoint = self.check(url)
-        return endpoint, self._pool(endpoint.trusted, context or self._context)
-
-    def _pool(self, trusted: bool, context: ssl.SSLContext) -> Transport:
+    def pool(self, endpoint: Endpoint, context: ssl.SSLContext | None = None) -> Transport:
+        """The connections to use for an endpoint that was checked, with this TLS context or the usual one."""
+        context, trusted = context or self._context, endpoint.trusted
         pool = self._made.get((trusted, context))
         if pool is None:
             pool = self._made[trusted, context] = Transport(self._connector(trusted, context), context)
@@ -153,21 +128,15 @@ class Transports:
         return ProxiedConnector(policy, resolver, context, refused, self._proxy, lookups)
 
     def drop(self, context: ssl.SSLContext) -> None:
-        """Close the pools of a TLS context that nobody asks for any more, once the requests under way have ended."""
-        for key in [key for key in self._made if key[1] is context]:
-            pool = self._made.pop(key)
-            task = asyncio.create_task(pool.retire())
-            self._retiring[task] = pool
-            task.add_done_callback(self._retired)
-
-    def _retired(self, task: asyncio.Task[None]) -> None:
-        self._retiring.pop(task, None)
+        """Close the pools of a TLS context that nobody uses now, nor asks for any more."""
+        for trusted in (False, True):
+            pool = self._made.pop((trusted, context), None)
+            if pool is not None:
+                task = asyncio.create_task(pool.aclose())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close all connections, whether or not they are used."""
-        retiring = dict(self._retiring)
-        for task in retiring:
-            task.cancel()
-        await asyncio.gather(*retiring, return_exceptions=True)
-        for pool in (*retiring.values(), *self._made.values()):
-            await pool.aclose()
+        made, self._made = self._made, {}  # attempts that fail now let go of their contexts
+        await asyncio.gather(*self._closing, *(pool.aclose() for pool in made.values()))

@@ -116,6 +116,11 @@ class Dispatcher:
         """How many endpoints get only one attempt at a time now, because they are in trouble."""
         return sum(lane.breaker.open for lane in self._lanes.values())
 
+    def sends(self, subscription: str) -> bool:
+        """Whether messages of a subscription may be sent now: its target is known, not paused, not gone, permitted."""
+        lane = self._lanes.get(subscription)
+        return lane is not None and lane.open
+
     def set_target(self, target: Target) -> None:
         """Add a subscription, or change where and how its messages go; the claimed ones follow.
 

@@ -48,7 +48,7 @@ class Metrics:
         self._outbox_bytes = Gauge("hookline_outbox_bytes", "Size of the outbox on its volume.", registry=registry)
         self._oldest = Gauge(
             "hookline_outbox_oldest_due_timestamp_seconds",
-            "When the message that is due longest became due; 0 with none.",
+            "When the message that is due longest became due, of those that may be sent; 0 with none.",
             registry=registry,
         )
         self._attempts = Counter(

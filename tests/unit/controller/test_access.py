@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 
-from hookline.controller.access import BEGIN_SECONDS, ROUND_SECONDS, SEND_SECONDS, Access
-from hookline.controller.reviews import PATH, Question, Reviews
-from hookline.errors import ApiError
+from hookline.controller.access import LEAST_SECONDS, OWED_QUESTIONS, ROUND_SECONDS, SEND_SECONDS, Access, begin_within
+from hookline.controller.reviews import PARALLEL, PATH, Question, Reviews
+from hookline.errors import ApiError, SpecError
 from hookline.model import Counts, Grant, Resource
 from hookline.scopes import scopes_of
 from hookline.spec import NamespacesFrom, Source, Subscription
 from support.samples import CONFIG_MAPS, DEPLOYMENTS, subscription
 
 THREE = ["get", "list", "watch"]
+DEPLOYED = Source("apps/v1", "Deployment")
+WITHIN = begin_within(subscription().timeout)
 
 
 class Authorizer:
@@ -125,9 +127,46 @@ async def test_an_attempt_begins_only_while_each_review_is_so_young_that_it_ends
     wanted = subscription()
     assert not ground.access.may_send(wanted.uid), "before it was asked"
     await ground.admit(wanted)
-    ground.now += SEND_SECONDS - BEGIN_SECONDS - 0.1
+    ground.now += WITHIN - 0.1
     assert ground.access.may_send(wanted.uid)
     ground.now += 0.2
+    assert not ground.access.may_send(wanted.uid)
+
+
+@pytest.mark.parametrize("timeout", [1.0, 14.0, 15.0, 19.0])
+def test_an_attempt_that_begins_in_time_ends_within_30_seconds_of_its_review(timeout: float):
+    assert LEAST_SECONDS <= begin_within(timeout) < SEND_SECONDS - timeout
+
+
+@pytest.mark.parametrize("timeout", [20.0, 30.0])
+def test_a_longer_attempt_still_begins_while_rounds_go_well(timeout: float):
+    assert ROUND_SECONDS < begin_within(timeout) == LEAST_SECONDS
+
+
+async def test_attempts_that_may_take_longer_are_held_sooner_and_go_on_with_the_next_answers(ground: Ground):
+    slow, quick = subscription(uid="slow", timeout=30.0), subscription(uid="quick")
+    for wanted in (slow, quick):
+        await ground.admit(wanted)
+    ground.turned.clear()
+    ground.now += LEAST_SECONDS
+    assert (ground.access.may_send("slow"), ground.access.may_send("quick")) == (False, True)
+    await ground.access.look()
+    assert ground.access.may_send("slow")
+    assert ground.turned == [({"slow", "quick"}, False)]
+    await ground.after(1.0)
+    assert len(ground.turned) == 1, "it is told once"
+
+
+async def test_what_was_never_reviewed_is_not_sent_as_long_as_no_source_is_served(ground: Ground):
+    wanted = subscription()
+    assert (await ground.admit(wanted, None)).granted, "it is in force, and waits for its source"
+    assert not ground.access.may_send(wanted.uid), "messages may be left from before the start"
+    await ground.admit(wanted)
+    assert ground.access.may_send(wanted.uid), "the control: reviewed"
+    await ground.admit(wanted, None)
+    assert ground.access.may_send(wanted.uid), "by the rights of the source that was served"
+    ground.api.allowed["configmaps"] = False
+    await ground.after(ROUND_SECONDS)
     assert not ground.access.may_send(wanted.uid)
 
 
@@ -157,7 +196,7 @@ async def test_what_was_held_goes_on_after_a_round_that_took_longer_than_an_answ
         return await at_once(*arguments, **named)
 
     ground.api.request = late
-    ground.now += SEND_SECONDS - BEGIN_SECONDS - 1.0
+    ground.now += WITHIN - 1.0
     look = asyncio.create_task(ground.access.look())
     await asyncio.sleep(0)
     ground.now += 2.0
@@ -208,7 +247,7 @@ async def test_a_right_that_is_taken_holds_messages_at_once_and_tells_all_whom_i
 
 async def test_messages_of_an_earlier_spec_need_its_rights_until_none_of_them_waits(ground: Ground):
     before = subscription()
-    after = replace(before, sources=(Source("apps/v1", "Deployment"),))
+    after = replace(before, sources=(DEPLOYED,))
     await ground.admit(before)
     await ground.admit(after, DEPLOYMENTS)
     ground.api.allowed["configmaps"] = False
@@ -219,13 +258,64 @@ async def test_messages_of_an_earlier_spec_need_its_rights_until_none_of_them_wa
     assert not ground.access.may_send(before.uid)
     ground.access.counted({})
     assert ground.access.may_send(before.uid)
-    assert ground.access.grant(before.uid).granted
+    assert "earlier spec" not in ground.access.grant(before.uid).message
+
+
+async def test_rights_that_only_an_earlier_spec_needs_hold_messages_and_leave_the_present_one_in_force(ground: Ground):
+    before = subscription()
+    after = replace(before, sources=(DEPLOYED,))
+    await ground.admit(before)
+    await ground.admit(after, DEPLOYMENTS)
+    ground.api.allowed["configmaps"] = False
+    await ground.after(ROUND_SECONDS)
+    assert ground.grants[before.uid].granted, "whoever is told withdraws nothing"
+    assert (await ground.admit(after, DEPLOYMENTS)).granted
+    assert not ground.access.may_send(before.uid)
+    ground.api.allowed["deployments"] = False
+    await ground.after(ROUND_SECONDS)
+    assert ground.grants[before.uid].granted is False, "the control: its own rights decide"
+
+
+async def test_however_often_a_spec_is_changed_while_a_message_waits_it_owes_one_case(ground: Ground):
+    for number in range(20):
+        await ground.admit(places(f"n{number % 5}", f"m{number % 7}"))
+        ground.access.counted({"uid-subscription": Counts(pending=1)})
+    assert len(ground.access._cases) == 2, "what it needs, and what all specs before needed"
+    await ground.admit(places(*(f"n{number}" for number in range(5)), *(f"m{number}" for number in range(7))))
+    assert len(ground.access._cases) == 1, "who needs all of it anyway owes nothing"
+
+
+async def test_a_spec_that_would_owe_too_much_is_refused_and_the_one_before_stays(ground: Ground):
+    half = OWED_QUESTIONS // 3 // 2
+    for start in (0, half):
+        await ground.admit(places(*(f"n{number}" for number in range(start, start + half))))
+    await ground.admit(places("last"))
+    asked = len(ground.api.asked)
+    with pytest.raises(SpecError, match="delete the subscription"):
+        await ground.admit(places("another"))
+    assert len(ground.api.asked) == asked
+    assert ground.access.may_send("uid-subscription"), "so that what waits can be sent"
+    ground.now += ROUND_SECONDS
+    ground.access.counted({})
+    assert ground.turned[-1] == ({"uid-subscription"}, True), "it is looked at again"
+    assert (await ground.admit(places("another"))).granted
+
+
+async def test_a_wider_spec_that_is_refused_does_not_free_from_what_the_one_before_it_needs(ground: Ground):
+    narrow = subscription()
+    await ground.admit(narrow)
+    ground.api.allowed["configmaps"] = False
+    wide = replace(narrow, sources=(*narrow.sources, DEPLOYED))
+    ground.now += ROUND_SECONDS
+    assert (await ground.admit(wide, CONFIG_MAPS, DEPLOYMENTS)).granted is False
+    assert (await ground.admit(replace(narrow, sources=(DEPLOYED,)), DEPLOYMENTS)).granted
+    assert not ground.access.may_send(narrow.uid)
 
 
 async def test_a_spec_that_was_never_in_force_left_nothing_to_wait_for(ground: Ground):
     ground.api.allowed["configmaps"] = False
     assert (await ground.admit(subscription())).granted is False
-    after = subscription(sources=(Source("apps/v1", "Deployment"),))
+    after = subscription(sources=(DEPLOYED,))
     assert (await ground.admit(after, DEPLOYMENTS)).granted
     assert ground.access.may_send(after.uid)
 
@@ -243,3 +333,111 @@ async def test_calls_keep_to_the_rate():
     ground = Ground(rate=1000.0)
     await ground.admit(places(*map(str, range(40))))
     assert ground.reviews._next >= ground.now + 0.119, "120 calls take 119 intervals of 1 ms"
+
+
+class Gate:
+    """An API server that answers when it is told to; ``calls`` has who asked, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self._open: list[asyncio.Event] = []
+
+    async def request(self, method: str, path: str, *, body: Any = None, **_: Any) -> Any:
+        self.calls.append(body["spec"]["user"].split(":")[2])
+        self._open.append(opened := asyncio.Event())
+        await opened.wait()
+        return {"status": {"allowed": True}}
+
+    async def answer(self, count: int) -> None:
+        """The oldest calls that have no answer yet."""
+        for _ in range(count):
+            self._open.pop(0).set()
+        await settle()
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def many(home: str, count: int = 4 * PARALLEL) -> list[Question]:
+    return [Question(home, "default", "list", "", "v1", "configmaps", str(number)) for number in range(count)]
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+async def gated(gate: Gate) -> Reviews:
+    return Reviews(gate, 1e9, lambda: 1000.0)
+
+
+async def test_rounds_go_before_what_changed_specs_ask_and_those_take_half_the_places(gate: Gate, gated: Reviews):
+    greedy = asyncio.create_task(gated.ask(many("greedy")))
+    await settle()
+    assert gate.calls == ["greedy"] * (PARALLEL // 2)
+    rounds = asyncio.create_task(gated.ask(many("round", PARALLEL), first=True))
+    await settle()
+    assert gate.calls.count("round") == PARALLEL // 2
+    await gate.answer(PARALLEL // 2)
+    assert gate.calls == ["greedy"] * (PARALLEL // 2) + ["round"] * PARALLEL
+    while not (greedy.done() and rounds.done()):
+        await gate.answer(1)
+    assert await greedy
+    assert await rounds
+    assert len(gate.calls) == 5 * PARALLEL
+
+
+async def test_each_namespace_has_its_turn_however_much_another_one_asks(gate: Gate, gated: Reviews):
+    greedy = asyncio.create_task(gated.ask(many("greedy")))
+    await settle()
+    modest = asyncio.create_task(gated.ask(many("modest", 2)))
+    await settle()
+    await gate.answer(4)
+    assert gate.calls[PARALLEL // 2 :].count("modest") == 2
+    while not greedy.done():
+        await gate.answer(1)
+    assert await modest
+
+
+async def test_a_place_comes_back_from_who_no_longer_waits_for_it(gate: Gate, gated: Reviews):
+    asking = asyncio.create_task(gated.ask(many("gone")))
+    await settle()
+    for task in list(gated._asking.values()):
+        task.cancel()
+    await asyncio.wait([asking])
+    gate.calls.clear()
+    again = asyncio.create_task(gated.ask(many("next", PARALLEL), first=True))
+    await settle()
+    assert len(gate.calls) == PARALLEL
+    again.cancel()
+    for task in list(gated._asking.values()):
+        task.cancel()
+    await settle()
+
+
+async def test_a_round_does_not_wait_for_what_a_changed_spec_asks_already(gate: Gate):
+    access = Access(Reviews(gate, 1e9, lambda: 1000.0), scopes_of, lambda: 1000.0)
+    admit = asyncio.create_task(access.admit(subscription(), [CONFIG_MAPS]))
+    await settle()
+    look = asyncio.create_task(access.look())
+    await settle()
+    assert look.done()
+    await gate.answer(3)
+    assert (await admit).granted
+
+
+async def test_an_answer_that_comes_after_nobody_needs_it_is_not_kept(gate: Gate, gated: Reviews):
+    for needed in (False, True):
+        (question,) = many("shop", 1)
+        first = asyncio.create_task(gated.ask([question]))
+        await settle()
+        gated.forget([question])
+        second = asyncio.create_task(gated.ask([question])) if needed else first
+        await settle()
+        await gate.answer(1)
+        await asyncio.wait([first, second])
+        await settle()
+        assert (gated.answer(question) is not None) == needed, "the control: somebody needs it again"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import aiohttp
 import httpx
 import pytest
 
 from hookline.deliver.auth import authorizer, header_name, static_headers
-from hookline.deliver.tokens import REFUSAL_SECONDS, RETRY_SECONDS, Token, TokenFailed, Tokens
+from hookline.deliver.tokens import LONGEST_REFUSAL_SECONDS, REFUSAL_SECONDS, RETRY_SECONDS, Token, TokenFailed, Tokens
 from hookline.errors import DestinationRefused
 from hookline.model import ClientCredentials, ServiceAccountToken, StaticAuth
 
@@ -102,6 +103,51 @@ async def test_a_refused_one_is_replaced_but_a_receiver_that_refuses_all_does_no
     issuer.now = REFUSAL_SECONDS
     tokens.refuse("t2")
     assert await tokens.get() == "t3"
+
+
+async def refusals(issuer: Issuer, tokens: Tokens, seconds: range, accepting: bool = False) -> list[int]:
+    """When the issuer was asked by a receiver that refuses every second; ``accepting``: and accepts in between."""
+    times = []
+    for now in seconds:
+        issuer.now = float(now)
+        before = issuer.asked
+        value = await tokens.get()
+        if issuer.asked > before:
+            times.append(now)
+        if accepting:
+            tokens.accept()
+        tokens.refuse(value)
+    return times
+
+
+@pytest.mark.parametrize("accepting", [False, True])
+async def test_pauses_between_refused_tokens_double_up_to_ten_minutes_even_if_some_are_accepted(issuer, accepting):
+    def lasting() -> Tokens:
+        async def fetch() -> Token:
+            issuer.asked += 1
+            return Token(f"t{issuer.asked}", 1e6, 1e6)
+
+        return Tokens(fetch, 30.0, lambda: issuer.now)
+
+    times = await refusals(issuer, lasting(), range(3000), accepting)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert pauses[:7] == [1, 10, 20, 40, 80, 160, 320]
+    assert all(pause >= LONGEST_REFUSAL_SECONDS for pause in pauses[7 : None if not accepting else 8])
+
+
+async def test_a_success_makes_the_next_refusal_the_first_again(issuer):
+    tokens = issuer.tokens()
+    await refusals(issuer, tokens, range(100))
+    issuer.now = 100.0 + LONGEST_REFUSAL_SECONDS
+    for accepted in (True, False):
+        await tokens.get()
+        if accepted:
+            tokens.accept()
+        asked = issuer.asked
+        tokens.refuse(await tokens.get())
+        await tokens.get()
+        assert issuer.asked - asked == accepted
+        issuer.now += 1
 
 
 @pytest.mark.parametrize(
