@@ -12,16 +12,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 from hookline.deliver.alarms import Alarms
 from hookline.deliver.attempt import Attempts, Judge, Sender, expired
 from hookline.deliver.bucket import Bucket
 from hookline.deliver.lane import Lane, Wish
-from hookline.deliver.recorder import Backoff, Recorder, Recording, where
+from hookline.deliver.outbox import Outbox
+from hookline.deliver.recorder import Backoff, Recorder, where
 from hookline.deliver.verdict import Result, throttled_until, trouble
 from hookline.errors import StoreError
 from hookline.model import Attempt, Claimed, Target, Verdict
@@ -37,27 +37,6 @@ REFRESH_SECONDS = 0.5
 
 FLUSH_SECONDS = 3.0
 """How long the last verdicts may take to be recorded at shutdown, after the grace."""
-
-
-class Outbox(Recording, Protocol):
-    """What the dispatcher needs of ``hookline.outbox.store.Store``."""
-
-    async def claim(
-        self,
-        wanted: Mapping[str, int],
-        now: float,
-        *,
-        ordered: Container[str],
-        retries: Mapping[str, int],
-        room: Mapping[str, int],
-    ) -> Sequence[Claimed]:
-        """Hand out due messages, at most ``wanted[subscription]`` of each."""
-
-    async def release(self, rows: Sequence[int]) -> None:
-        """Give claimed messages back untried."""
-
-    async def next_due(self) -> Mapping[str, float]:
-        """When the earliest unclaimed message of each subscription is due."""
 
 
 class Dispatcher:
