@@ -23,7 +23,8 @@ def bill(installed: list[Distribution], report: dict[str, Any]) -> dict[str, Any
     Raises ValueError for one that came from no wheel that the report names.
     """
     hashes = {
-        _name(item["metadata"]["name"]): item["download_info"]["archive_info"]["hash"] for item in report["install"]
+        _name(item["metadata"]["name"]): item["download_info"]["archive_info"]["hashes"]["sha256"]
+        for item in report["install"]
     }
     known = {_name(item.name): item for item in installed}
     components = [_component(item, hashes) for name, item in sorted(known.items()) if name != PRODUCT]
@@ -52,11 +53,10 @@ def bill(installed: list[Distribution], report: dict[str, Any]) -> dict[str, Any
 def _component(item: Distribution, hashes: dict[str, str]) -> dict[str, Any]:
     if _name(item.name) not in hashes:
         raise ValueError(f"{item.name} {item.version} is installed, but pip's report does not name it")
-    algorithm, _, digest = hashes[_name(item.name)].partition("=")
     return {
         "type": "library",
         **_described(item),
-        "hashes": [{"alg": algorithm.upper().replace("SHA", "SHA-"), "content": digest}],
+        "hashes": [{"alg": "SHA-256", "content": hashes[_name(item.name)]}],
     }
 
 

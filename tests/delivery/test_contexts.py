@@ -15,6 +15,7 @@ from hookline.deliver.contexts import ITSELF, Contexts
 from hookline.deliver.dial import tls_context
 from hookline.deliver.tls import profile_context
 from hookline.deliver.transport import Transports
+from hookline.errors import InvalidKey
 from hookline.model import TlsProfile
 from support.authority import TlsServer, pair, pem, server_context
 
@@ -59,15 +60,22 @@ async def test_the_one_that_was_idle_longest_goes_where_there_is_no_room_and_is_
     assert (await bench.lent("a", 1) is second) == (not dropped)
 
 
-async def test_a_namespace_with_many_drops_its_own_and_none_of_one_that_holds_less():
+async def test_a_namespace_with_many_makes_room_for_others_and_never_takes_theirs():
     bench = Bench(4 * ONE)
+    big = [await bench.lent("big", number) for number in range(10, 14)]
     small = [await bench.lent("small", number) for number in (0, 1)]
-    for number in range(10, 20):
+    assert bench.dropped == big[:2]
+    for number in range(20, 30):
         await bench.lent("big", number)
     assert [await bench.lent("small", number) for number in (0, 1)] == small
-    another = await bench.lent("another", 2)
-    assert [await bench.lent("small", number) for number in (0, 1)] != small, "the control: both held as many"
-    assert await bench.lent("another", 2) is another
+    assert bench.contexts.held == 4 * ONE
+
+
+async def test_many_namespaces_with_one_each_share_the_room_too():
+    bench = Bench(4 * ONE)
+    for number in range(10):
+        await bench.lent(f"namespace-{number}", number)
+        assert bench.contexts.held <= 4 * ONE
 
 
 async def test_one_in_use_is_kept_and_who_needs_its_room_waits_but_another_namespace_gets_its_first():
@@ -79,6 +87,7 @@ async def test_one_in_use_is_kept_and_who_needs_its_room_waits_but_another_names
         await bench.lent("b", 2)
         await settle()
         assert not waiting.done()
+        assert bench.dropped == []
         assert bench.contexts.held == 2 * ONE
         await used.aclose()
         await waiting
@@ -102,7 +111,7 @@ async def test_namespaces_that_make_the_same_at_the_same_time_get_the_same():
 
 async def test_a_profile_that_is_none_takes_no_room():
     bench = Bench(ONE)
-    with pytest.raises(ValueError, match="PEM"):
+    with pytest.raises(InvalidKey):
         async with bench.contexts.lend("a", TlsProfile("nonsense")):
             pass
     assert bench.contexts.held == 0

@@ -185,6 +185,17 @@ async def test_the_endpoint_is_asked_for_consent_with_the_same_authentication(cl
     assert (receiver.requests[0].method, receiver.requests[0].headers["x-api-key"]) == ("OPTIONS", "k")
 
 
+async def test_a_success_of_a_message_ends_the_row_of_refusals(client, receiver, issuer, tools, to, monkeypatch):
+    """Else the second refusal, so soon after the first, would leave the token as it is."""
+    monkeypatch.setattr("hookline.deliver.tokens.LONGEST_REFUSAL_SECONDS", 0.0)
+    issuer.answers(issued(1), issued(2), issued(3))
+    receiver.answers(Answer(401), Answer(200), Answer(401), Answer(200))
+    target = to()
+    for number in range(4):
+        await client.send(target, tools.message(number), 1)
+    assert sent(receiver) == [f"Bearer token-{number}" for number in (1, 2, 2, 3)]
+
+
 async def test_a_token_that_the_endpoint_refuses_when_it_is_asked_for_consent_is_replaced(
     client, receiver, issuer, tools, to
 ):

@@ -68,6 +68,7 @@ def archive(built: Path) -> Archive:
 def root(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its files."""
     directory = tmp_path_factory.mktemp("root")
+    directory.chmod(0o755)  # it is the container's root, which its user walks through
     archive.unpack(directory)
     return directory
 

@@ -10,7 +10,7 @@ INSTALLED = [distribution(name) for name in ("hookline", "httpx", "idna", "PyYAM
 
 
 def report(*names):
-    hashes = {"download_info": {"archive_info": {"hash": "sha256=" + "0" * 64}}}
+    hashes = {"download_info": {"archive_info": {"hashes": {"sha256": "0" * 64}}}}
     return {"install": [{"metadata": {"name": name}} | hashes for name in names]}
 
 

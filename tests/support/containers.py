@@ -39,7 +39,7 @@ class Containers:
         process = [*(entrypoint or told["Entrypoint"]), *arguments]
         (bundle / "config.json").write_text(json.dumps(self._specification(process, told["Env"], mounts)))
         state = ("--root", str(self._directory / "state"))
-        return self._run.command("runc", *state, "run", "--no-pivot", "--bundle", str(bundle), name)
+        return self._run.command("runc", *state, "run", "--bundle", str(bundle), name)
 
     def __call__(self, *arguments: str, entrypoint: list[str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a container to its end."""
@@ -78,6 +78,10 @@ class Containers:
             "mounts": [
                 {"destination": "/proc", "type": "proc", "source": "proc"},
                 {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+                *(
+                    {"destination": path, "type": "bind", "source": path, "options": ["rbind", "ro"]}
+                    for path in ("/etc/hosts", "/etc/resolv.conf")  # as the kubelet writes them
+                ),
                 {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=1777"]},
                 *(
                     {"destination": where, "type": "bind", "source": str(path), "options": ["rbind", "rw"]}

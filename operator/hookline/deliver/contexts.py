@@ -42,7 +42,7 @@ class Contexts:
 
     ``usual`` is for who has no profile, with ``extra_ca`` in it; ``drop`` is told of each that is not kept any more.
     Where there is no room, the one goes that was idle longest, of the namespace that holds most: so a namespace with
-    many never shrinks one that holds less. One that has none gets its first even where there is no room.
+    many never shrinks one that holds less. One that has none gets its first even where all are in use.
     """
 
     def __init__(
@@ -128,17 +128,25 @@ class Contexts:
 
     async def _room(self, namespace: str, size: int) -> None:
         while self.held + size > self._limit:
-            if self._evict(namespace):
+            if self._evict(namespace, size):
                 continue
             if not self._held[namespace]:
                 return
             self._idle.clear()
             await self._idle.wait()
 
-    def _evict(self, namespace: str) -> bool:
-        """Drop an idle one of a namespace that holds no less than this one; tells whether there was one."""
-        least = self._held[namespace]
-        idle = [kept for kept in self._kept.values() if not kept.users and self._held[kept.namespace] >= least]
+    def _evict(self, namespace: str, size: int) -> bool:
+        """Drop an idle one, if this namespace may have its room; tells whether there was one.
+
+        It may have its own, and of others what leaves them no less than it has then; for its first, any.
+        """
+        held = self._held[namespace]
+
+        def yields(kept: _Kept) -> bool:
+            theirs = self._held[kept.namespace] - kept.size
+            return not kept.users and (kept.namespace == namespace or not held or theirs >= held + size)
+
+        idle = [kept for kept in self._kept.values() if yields(kept)]
         if idle:
             self._remove(max(idle, key=lambda kept: self._held[kept.namespace]))
         return bool(idle)

@@ -21,6 +21,7 @@ class Issuer:
     def __init__(self) -> None:
         self.now = 0.0
         self.asked = 0
+        self.life = 100.0
         self.trouble: Exception | None = None
         self.hold: asyncio.Event | None = None
 
@@ -31,7 +32,7 @@ class Issuer:
             await self.hold.wait()
         if self.trouble is not None:
             raise self.trouble
-        return Token(f"t{number}", fresh_for=60.0, valid_for=100.0)
+        return Token(f"t{number}", fresh_for=0.6 * self.life, valid_for=self.life)
 
     def tokens(self, limit: float = 30.0) -> Tokens:
         return Tokens(self, limit, lambda: self.now)
@@ -122,32 +123,24 @@ async def refusals(issuer: Issuer, tokens: Tokens, seconds: range, accepting: bo
 
 @pytest.mark.parametrize("accepting", [False, True])
 async def test_pauses_between_refused_tokens_double_up_to_ten_minutes_even_if_some_are_accepted(issuer, accepting):
-    def lasting() -> Tokens:
-        async def fetch() -> Token:
-            issuer.asked += 1
-            return Token(f"t{issuer.asked}", 1e6, 1e6)
-
-        return Tokens(fetch, 30.0, lambda: issuer.now)
-
-    times = await refusals(issuer, lasting(), range(3000), accepting)
+    issuer.life = 1e6
+    times = await refusals(issuer, issuer.tokens(), range(3000), accepting)
     pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert pauses[:7] == [1, 10, 20, 40, 80, 160, 320]
     assert all(pause >= LONGEST_REFUSAL_SECONDS for pause in pauses[7 : None if not accepting else 8])
 
 
-async def test_a_success_makes_the_next_refusal_the_first_again(issuer):
+@pytest.mark.parametrize(("succeeds", "later"), [(True, [1, 11, 31]), (False, [1])])
+async def test_a_success_makes_the_next_refusal_the_first_again(issuer, succeeds, later):
+    issuer.life = 1e6
     tokens = issuer.tokens()
-    await refusals(issuer, tokens, range(100))
-    issuer.now = 100.0 + LONGEST_REFUSAL_SECONDS
-    for accepted in (True, False):
-        await tokens.get()
-        if accepted:
-            tokens.accept()
-        asked = issuer.asked
-        tokens.refuse(await tokens.get())
-        await tokens.get()
-        assert issuer.asked - asked == accepted
-        issuer.now += 1
+    await refusals(issuer, tokens, range(700))
+    issuer.now = 640.0 + LONGEST_REFUSAL_SECONDS
+    if succeeds:
+        tokens.accept()
+    start = int(issuer.now)
+    tokens.refuse(await tokens.get())
+    assert [time - start for time in await refusals(issuer, tokens, range(start + 1, start + 60))] == later
 
 
 @pytest.mark.parametrize(
