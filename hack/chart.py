@@ -97,6 +97,7 @@ def _settings() -> str:
 def _sentence(item: Field[Any]) -> str:
     text = item.metadata["help"]
     default = ",".join(item.default) if isinstance(item.default, tuple) else str(item.default)
+    default = default.lower() if isinstance(item.default, bool) else default
     start = text if text.startswith("http") else f"{text[0].upper()}{text[1:]}"
     return start + (f" (default: {default})." if default else ".")
 
@@ -105,6 +106,8 @@ def _type(item: Field[Any]) -> dict[str, Any]:
     """What a setting may be; a number may be an empty string, too."""
     if isinstance(item.default, tuple):
         return {"items": {"type": "string", "pattern": "^[^,]+$"}}
+    if isinstance(item.default, bool):
+        return {"type": ["boolean", "string"], "maxLength": 0}
     if isinstance(item.default, (int, float)):
         bound = {} if item.metadata["least"] is None else {"minimum": item.metadata["least"]}
         return {"type": ["integer" if isinstance(item.default, int) else "number", "string"], **bound, "maxLength": 0}

@@ -26,7 +26,6 @@ def main() -> int:
         "--base", help="an image with Python and pip, with its digest; default: made from Debian's packages"
     )
     parser.add_argument("--fresh-base", action="store_true", help="make the base from Debian's packages of today")
-    parser.add_argument("--no-cache", action="store_true", help="build every step again")
     options = parser.parse_args()
     output = build.ROOT / ".run" / "image"
     started = time.monotonic()
@@ -34,7 +33,7 @@ def main() -> int:
         run = tools.provide()
         if options.base is None:
             build.debian(run, fresh=options.fresh_base)
-        built = build.build(run, build.Source.here(), output, image=options.base, cached=not options.no_cache)
+        built = build.build(run, build.Source.here(), output, image=options.base)
     except ImageError as error:
         print(f"hack/image: {error}", file=sys.stderr)
         return 1

@@ -48,20 +48,27 @@ class Source:
         return cls(ROOT, int(epoch), (_git("rev-parse", "HEAD") or "unknown") + changed)
 
 
-def build(run: Tools, source: Source, output: Path, *, image: str | None = None, cached: bool = True) -> Built:
+def build(run: Tools, source: Source, output: Path, *, image: str | None = None) -> Built:
     """Build ``source`` into ``output``, upon ``image`` or what ``debian`` made. Raises ImageError."""
     output.mkdir(parents=True, exist_ok=True)
     arguments = [f"SOURCE_DATE_EPOCH={source.epoch}", f"VERSION={__version__}", f"REVISION={source.revision}"]
     arguments += [f"BASE={image}"] if image else [f"BASE={_BASE}", f"BUILDER={_BUILDER}"]
     reference = f"localhost/hookline:{__version__}"
     run.buildah(
-        *("build", run.policy, "--isolation=chroot", "--format=oci", "--layers", "--pull" if image else "--pull-never"),
-        *([] if cached else ["--no-cache"]),
+        *(
+            "build",
+            run.policy,
+            "--isolation=chroot",
+            "--format=oci",
+            "--no-cache",
+            "--pull" if image else "--pull-never",
+        ),
         *(f"--timestamp={source.epoch}", "--tag", reference),
         *(f"--build-arg={argument}" for argument in arguments),
         *([f"--volume={_AUTHORITIES}:{_AUTHORITIES}:ro"] if _AUTHORITIES.is_file() else []),
         *(f"--ignorefile={source.tree / '.dockerignore'}", f"--file={source.tree / 'Dockerfile'}", str(source.tree)),
     )
+    run.buildah("rmi", "--prune")  # what had this name before
     archive = output / "hookline.tar"
     archive.unlink(missing_ok=True)
     (output / "digest").unlink(missing_ok=True)

@@ -120,6 +120,7 @@ class Rooms:
             scope_keys,
             check_profile,
             settings.key_overlap_seconds,
+            secret_metadata=settings.allow_secret_metadata,
         )
         self.replays = Replays(
             kube,

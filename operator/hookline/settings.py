@@ -1,7 +1,8 @@
 """Everything that an administrator can configure, parsed once, from flags and environment, and frozen.
 
 Each field is a flag of ``hookline run`` (``--data-dir``) and an environment variable (``HOOKLINE_DATA_DIR``).
-A flag wins. A list is a repeated flag in the singular (``--allow-host a``), or ``HOOKLINE_ALLOW_HOSTS=a,b``.
+A flag wins. A list is a repeated flag in the singular (``--allow-host a``), or ``HOOKLINE_ALLOW_HOSTS=a,b``. A switch
+is a flag alone, or ``true`` or ``false``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hookline.errors import SettingsError
 
 PREFIX = "HOOKLINE_"
 MAX_KEY_OVERLAP = 7 * 86_400
+_SWITCH: dict[str, Any] = {"nargs": "?", "const": "true"}
 
 
 def _setting(default: Any, text: str, *, least: float | None = None) -> Any:
@@ -42,6 +44,11 @@ class Settings:
     allow_cidrs: tuple[str, ...] = _setting((), "address range that deliveries may reach though special")
     allow_hosts: tuple[str, ...] = _setting((), "host that deliveries may reach whatever it resolves to")
     allow_http_hosts: tuple[str, ...] = _setting((), "host that may be called by plain http")
+    allow_secret_metadata: bool = _setting(
+        False,
+        "let subscriptions watch the metadata of Secrets, never their data; the operator needs the right to list and "
+        "watch them",
+    )
     refuse_cidrs: tuple[str, ...] = _setting((), "further range to refuse, beside those that the cluster tells")
     egress_proxy: str = _setting("", "http://host:port of a proxy that every delivery must go through, by CONNECT")
     egress_proxy_connect: str = _setting(
@@ -143,8 +150,9 @@ class Settings:
                 dest=item.name,
                 default=None,
                 action="append" if isinstance(item.default, tuple) else "store",
-                metavar=_flag(item).rpartition("-")[2].upper(),
+                metavar="true|false" if isinstance(item.default, bool) else _flag(item).rpartition("-")[2].upper(),
                 help=text.replace("%", "%%"),
+                **_SWITCH if isinstance(item.default, bool) else {},
             )
         flags = vars(parser.parse_args(list(argv)))
         values: dict[str, Any] = {}
@@ -199,7 +207,7 @@ def _variable(item: Field[Any]) -> str:
 def _show(default: Any) -> str:
     if isinstance(default, tuple):
         return "none" if not default else ",".join(default)
-    return str(default) or "none"
+    return str(default).lower() if isinstance(default, bool) else str(default) or "none"
 
 
 def _convert(item: Field[Any], raw: str | list[str]) -> Any:
@@ -210,6 +218,10 @@ def _convert(item: Field[Any], raw: str | list[str]) -> Any:
     text = raw if isinstance(raw, str) else raw[-1]
     if isinstance(default, Path):
         return Path(text)
+    if isinstance(default, bool):
+        if text not in ("true", "false"):
+            raise SettingsError(f"{_flag(item)}: must be true or false, not {text!r}")
+        return text == "true"
     if isinstance(default, (int, float)):
         try:
             number = type(default)(text)

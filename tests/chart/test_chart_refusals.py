@@ -15,6 +15,10 @@ REFUSED = [
     ({"rbac": {"watched": [{"apiGroup": "*", "resources": ["pods"]}]}}, "rbac.watched: name API groups and resources"),
     ({"rbac": {"watched": [{"apiGroup": "", "resources": ["*"]}]}}, "rbac.watched: name API groups and resources"),
     ({"rbac": {"watched": [{"apiGroup": "", "resources": ["secrets"]}]}}, "rbac.watched: must not name secrets"),
+    (
+        {"rbac": {"watched": [{"apiGroup": "", "resources": ["secrets"]}]}, "settings": {"allowSecretMetadata": False}},
+        "rbac.watched: must not name secrets",
+    ),
     ({"terminationGracePeriodSeconds": 24}, "terminationGracePeriodSeconds: must be at least 25"),
     (
         {"terminationGracePeriodSeconds": 16, "settings": {"shutdownGraceSeconds": 1}},

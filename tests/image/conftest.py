@@ -54,7 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> images.Source:
 def built(builder: Tools, source: images.Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive of the image."""
     directory = tmp_path_factory.mktemp("image")
-    images.build(builder, source, directory, cached=False)
+    images.build(builder, source, directory)
     return directory / "hookline.tar"
 
 

@@ -39,7 +39,7 @@ asyncio.run(main())
 
 
 def test_two_builds_of_the_same_sources_are_the_same_image(builder, source, built, tmp_path):
-    again = images.build(builder, source, tmp_path, cached=False)
+    again = images.build(builder, source, tmp_path)
     assert again.digest == Archive(built).digest
     other = images.build(builder, images.Source(source.tree, source.epoch, "another"), tmp_path)
     assert other.digest != again.digest, "the control: what differs is seen"

@@ -35,6 +35,10 @@ NO_HEADER = (
     "must not be a header that HTTP or Hookline sets; choose another name than those listed by "
     "`kubectl explain whsub.spec.destination.headers.name`"
 )
+NO_SECRET_VALUES = (
+    'must be "Metadata" with a source of kind "Secret", unless there is a `transform`; '
+    "the values of Secrets are never sent"
+)
 NO_LABEL_VALUE = 'must be a label value, of letters, digits, "-", "_" and "."'
 NO_PATH = (
     'must be a path such as "status.availableReplicas" or '
@@ -86,10 +90,11 @@ REFUSED: dict[str, tuple[Spec, str, str]] = {
         f"{IN_SOURCE}.kind",
         'must be the kind of a resource, such as "Deployment"',
     ),
-    "secrets": (
-        source(kind="Secret"),
-        f"{IN_SOURCE}.kind",
-        'must not be "Secret", since the values of Secrets are never sent anywhere',
+    "secrets": (source(kind="Secret"), "spec.payload.content", NO_SECRET_VALUES),
+    "whole secrets": (
+        source(kind="Secret") | {"payload": {"content": "Full"}},
+        "spec.payload.content",
+        NO_SECRET_VALUES,
     ),
     "namespaces from nowhere": (
         source(namespaces={"from": "Team"}),
@@ -422,6 +427,8 @@ ACCEPTED: dict[str, Spec] = {
     "a kind in lower case": source(apiVersion="example.com/v1beta1", kind="helloworld"),
     "the name of an RBAC role": source(apiVersion="rbac.authorization.k8s.io/v1", kind="Role", names=["system:a"]),
     "a field selector of two": source(fieldSelector="status.phase=Failed,spec.nodeName!="),
+    "secrets as metadata": source(kind="Secret") | {"payload": {"content": "Metadata"}},
+    "secrets with a transform": source(kind="Secret") | {"payload": {"transform": "object.metadata.name"}},
     "content with raw format": {"payload": {"format": "Raw", "content": "Metadata"}},
     "order, a rate and no end": {
         "delivery": {"ordering": "PerObject", "rateLimit": {"perSecond": 1000, "burst": 1}, "disableAfterSeconds": 0}

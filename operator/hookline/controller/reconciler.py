@@ -16,6 +16,7 @@ from hookline import paths, reasons
 from hookline.controller.access import Access
 from hookline.controller.credentials import CheckProfile, CheckUrl, check_token_url, references, unchecked
 from hookline.controller.endpoint import path_secret_name
+from hookline.controller.kinds import check_kinds
 from hookline.controller.listing import list_objects
 from hookline.controller.polled import Api, Name
 from hookline.controller.quota import Quota
@@ -88,8 +89,10 @@ class Reconciler:
         check_profile: CheckProfile = unchecked,
         key_overlap: float = OVERLAP_SECONDS,
         clock: Callable[[], float] = time.time,
+        secret_metadata: bool = False,
     ) -> None:
         self._api = api
+        self._secret_metadata = secret_metadata
         self._scope_keys = scope_keys
         self._quota = quota or Quota()
         self._quota.on_lost = self._displaced
@@ -241,6 +244,7 @@ class Reconciler:
         await self._applier.check(subscription)
         endpoint = literal_endpoint(subscription, self._check_url)
         check_token_url(subscription, self._check_url)
+        check_kinds(subscription, self._secret_metadata)
         resources = [await self._served(source) for source in subscription.sources]
         self._quota.wants(subscription.uid, self._scope_keys(subscription, resources))
         self._admit(subscription.uid, self._quota.refusal(subscription.uid))
@@ -266,18 +270,12 @@ class Reconciler:
         return prepared.finding
 
     async def _served(self, source: Source) -> Resource | None:
-        group, kind = source.api_version.rpartition("/")[0], source.kind
-        if (source.api_version, kind) == ("v1", "Secret"):
-            raise SpecError(reasons.KIND_REFUSED, "spec.sources", "kind Secret can't be watched: choose another kind")
-        if group == reasons.GROUP:
-            # Each event changes the status of its subscription, which would be the next event, without end.
-            raise SpecError(reasons.KIND_REFUSED, "spec.sources", "Hookline's own kinds can't be watched")
         try:
-            resource = await self._resolve(source.api_version, kind)
+            resource = await self._resolve(source.api_version, source.kind)
         except NotServed:
             return None
         if not resource.namespaced and source.namespaces_from is not NamespacesFrom.SAME:
-            message = f"{kind} is a cluster-scoped kind: leave `namespaces` out"
+            message = f"{source.kind} is a cluster-scoped kind: leave `namespaces` out"
             raise SpecError(reasons.INVALID_SPEC, "spec.sources", message)
         return resource
 

@@ -18,7 +18,7 @@ from functools import partial
 from hookline.errors import ApiError, Forbidden, NotServed, ResourceGone
 from hookline.kube import KubeClient
 from hookline.model import Scope
-from hookline.watch import wire
+from hookline.watch import bare, wire
 from hookline.watch.audit import Audit
 from hookline.watch.condition import Condition
 from hookline.watch.detect import is_newer, went_back
@@ -192,7 +192,8 @@ class Informer:
     async def _find_head(self) -> None:
         """Ask how far the collection is; a checkpoint beyond that means that the cluster was restored from a backup."""
         query = {**self._params, "limit": "1"}
-        raw = await self._client.get_bytes(self._path, params=query, accept=wire.METADATA_LIST)
+        accept = bare.accept_list(self.scope.resource, wire.METADATA_LIST)
+        raw = await self._client.get_bytes(self._path, params=query, accept=accept)
         head = wire.decode_page(raw, self.scope.resource).resource_version
         self._contact = self._clock()
         if went_back(head, self._rv or ""):
@@ -210,7 +211,8 @@ class Informer:
             "resourceVersion": self._rv or "",
             "timeoutSeconds": str(int(spread(self._pace.stream, self._random))),
         }
-        async with self._client.stream(self._path, params, self._pace.idle) as batches:
+        accept = bare.accept_watch(self.scope.resource)
+        async with self._client.stream(self._path, params, self._pace.idle, accept=accept) as batches:
             self._contact = self._clock()
             self.condition.opened()
             self.synced.set()
@@ -225,7 +227,7 @@ class Informer:
         failure: ApiError | None = None
         for line in lines:
             try:
-                events.append(wire.decode_event(line))
+                events.append(wire.decode_event(line, self.scope.resource))
             except ApiError as error:
                 failure = error
                 break

@@ -7,7 +7,7 @@ marked ``damaged``; only when not even that can be read is the whole line or pag
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -15,10 +15,10 @@ import orjson
 from hookline.errors import ApiError, Forbidden, NotServed, ResourceGone
 from hookline.kube import KubeClient
 from hookline.model import Object, Resource
-from hookline.watch import skim
+from hookline.watch import bare, skim
 
-METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+METADATA_LIST = f"{bare.LIST},application/json"
+METADATA = f"{bare.WATCH},application/json"
 _IDENTITY = frozenset({"name", "namespace", "uid", "resourceVersion"})
 _STREAM_ERRORS: Mapping[int, type[ApiError]] = {401: Forbidden, 403: Forbidden, 404: NotServed, 410: ResourceGone}
 
@@ -78,8 +78,8 @@ def named(name: str) -> str:
     return "metadata.name=" + name.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
 
 
-def decode_event(line: bytes) -> Event:
-    """Decode one line of a watch.
+def decode_event(line: bytes, resource: Resource | None = None) -> Event:
+    """Decode one line of a watch, of this resource where it matters (see ``bare``).
 
     Raises ResourceGone, Forbidden, NotServed or ApiError for an ERROR event, Undecodable for what is none at all.
     """
@@ -99,7 +99,9 @@ def decode_event(line: bytes) -> Event:
             raise Undecodable("the metadata of a watched object")
     except (KeyError, TypeError):
         raise Undecodable("a line of the watch") from None
-    return event
+    if resource is None or not bare.is_bare(resource):
+        return event
+    return replace(event, object=bare.bare(event.object, resource))
 
 
 def decode_page(raw: bytes, resource: Resource) -> Page:
@@ -115,7 +117,9 @@ def decode_page(raw: bytes, resource: Resource) -> Page:
     try:
         token = page["metadata"].get("continue") or ""
         filled = {
-            item["metadata"]["uid"]: {"apiVersion": resource.api_version, "kind": resource.kind, **item}
+            item["metadata"]["uid"]: bare.bare(
+                {"apiVersion": resource.api_version, "kind": resource.kind, **item}, resource
+            )
             for item in items
         }
         return Page(filled, page["metadata"]["resourceVersion"], token, frozenset(damaged))
@@ -134,6 +138,7 @@ async def pages(
 ) -> AsyncIterator[Page]:
     """List a collection page by page, all of one snapshot. Raises ApiError; ResourceGone when the snapshot expired."""
     query = {**params, "limit": str(limit)}
+    accept = bare.accept_list(resource, accept)
     while True:
         page = decode_page(await client.get_bytes(path, params=query, accept=accept), resource)
         yield page

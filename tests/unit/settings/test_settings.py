@@ -19,9 +19,19 @@ def test_a_list_is_a_repeated_flag_or_commas():
     assert Settings.parse([], {"HOOKLINE_ALLOW_HOSTS": "a, b"}).allow_hosts == ("a", "b")
 
 
+def test_a_switch_is_a_flag_alone_or_says_true_or_false():
+    assert Settings.parse([], {}).allow_secret_metadata is False
+    assert Settings.parse(["--allow-secret-metadata"], {}).allow_secret_metadata is True
+    assert Settings.parse(["--allow-secret-metadata", "--log-level", "debug"], {}).allow_secret_metadata is True
+    assert Settings.parse([], {"HOOKLINE_ALLOW_SECRET_METADATA": "true"}).allow_secret_metadata is True
+    environ = {"HOOKLINE_ALLOW_SECRET_METADATA": "true"}
+    assert Settings.parse(["--allow-secret-metadata=false"], environ).allow_secret_metadata is False
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
+        (["--allow-secret-metadata=1"], "allow-secret-metadata: must be true or false, not '1'"),
         (["--listen-port", "http"], "listen-port: must be a whole number"),
         (["--watch-idle-seconds", "nan"], "watch-idle-seconds: must be a finite number"),
         (["--shutdown-grace-seconds", "inf"], "shutdown-grace-seconds: must be a finite number"),
