@@ -27,7 +27,7 @@ COPY hack/image/sbom.py ./
 # Files compiled here are used as they are: their sources get another date, and the root file system is read-only.
 RUN /opt/build/bin/python -m hatchling build -t wheel -d dist \
  && python3 -m pip --python /opt/hookline/bin/python install --quiet --no-compile --no-deps --no-index dist/*.whl \
- && /opt/hookline/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/hookline/lib \
+ && /opt/hookline/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/hookline/lib \
  && mkdir -p /image/opt /image/usr/share/sbom /data \
  && /opt/hookline/bin/python sbom.py installed.json > /image/usr/share/sbom/hookline.cdx.json \
  && mv /opt/hookline /image/opt/
