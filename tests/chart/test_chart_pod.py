@@ -19,6 +19,8 @@ def environment(rendered):
 
 def other(item):
     """A value that is not the default."""
+    if isinstance(item.default, bool):
+        return not item.default
     if isinstance(item.default, tuple):
         return ["10.0.0.0/8", "fd00::/8"] if item.name.endswith("cidrs") else ["a.example", "b.example"]
     if isinstance(item.default, (int, float)):
