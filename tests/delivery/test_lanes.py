@@ -218,6 +218,16 @@ async def test_another_chance_closes_the_circuit_breaker(store, client, receiver
         assert bench.breakers == [True, False]
 
 
+async def test_with_its_target_goes_what_was_told_of_the_circuit_breaker(store, client, receiver, tools, clock):
+    receiver.answer(503)
+    async with running(store, client, clock) as bench:
+        bench.dispatcher.set_target(tools.target(receiver.url(), retry=RetryPolicy((HOUR,) * 9, 1e9)))
+        await bench.commit(*(tools.message(n) for n in range(THRESHOLD + 9)))
+        await bench.attempts.until(lambda _: bench.breakers == [True])
+        bench.dispatcher.drop_target("sub-1")
+        assert bench.breakers == [True, False]
+
+
 async def test_the_control_without_retry_after_the_others_go_on(store, client, receiver, tools, clock):
     receiver.answers(Answer(503))
     async with running(store, client, clock) as bench:

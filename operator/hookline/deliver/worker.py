@@ -140,6 +140,8 @@ class Dispatcher:
         """Stop sending for a subscription that is gone. Attempts in flight end by themselves and are recorded."""
         lane = self._lanes.pop(subscription, None)
         if lane is not None:
+            if lane.breaker.open:
+                self._on_breaker(subscription, False)  # the next one begins without a bad record
             self._client.forget(subscription)
             self._unwanted += lane.close()
             self._wake.set()
