@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -30,6 +31,9 @@ _BUILDS = {
 }
 _COMMANDS = {"js": ["node", "{}/verify.js"], "go": ["{}/verify"], "rust": ["{}/target/release/verify"]}
 LANGUAGES = tuple(_BUILDS)
+_UNREACHED = re.compile(
+    r"could(n't| not) resolve host|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|dial tcp|no such host", re.IGNORECASE
+)
 
 
 class Unavailable(Exception):
@@ -46,8 +50,8 @@ def provide(language: str) -> list[str]:
     Raises Unavailable, InteropError.
     """
     tool, what = _TOOLS[language]
-    if shutil.which(tool) is None:
-        raise Unavailable(f"no {tool} on PATH: install {what} or newer to verify with the official {language} library")
+    if not _works(tool):
+        raise Unavailable(f"no {tool} that runs: the official {language} library needs {what} or newer")
     home = _cache() / f"{language}-{_digest(SOURCES / language)}"
     home.parent.mkdir(parents=True, exist_ok=True)
     with locked(home.parent):
@@ -55,7 +59,12 @@ def provide(language: str) -> list[str]:
             partial = home.with_name(f".{home.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             shutil.copytree(SOURCES / language, partial)
-            _run(_BUILDS[language], partial, _BUILD_SECONDS)
+            try:
+                _run(_BUILDS[language], partial, _BUILD_SECONDS)
+            except InteropError as error:
+                if _UNREACHED.search(str(error)):
+                    raise Unavailable(f"the registry of the {language} library is not reached: {error}") from None
+                raise
             partial.rename(home)
     return [part.format(home) for part in _COMMANDS[language]]
 
@@ -64,6 +73,12 @@ def counts(command: Sequence[str], requests: Path) -> dict[str, int]:
     """How many ``requests`` were read, and how many of them each scheme (``v1``, ``v1a``) verified. InteropError."""
     answer: dict[str, int] = json.loads(_run([*command, str(requests)], requests.parent, _RUN_SECONDS))
     return answer
+
+
+def _works(tool: str) -> bool:
+    """Whether a tool is there and runs: one of rustup's stand-ins has no toolchain behind it for a new user."""
+    asked = [tool, "version" if tool == "go" else "--version"]
+    return shutil.which(tool) is not None and subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
 def _run(command: Sequence[str], directory: Path, seconds: float) -> str:

@@ -55,7 +55,7 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.metrics = Metrics(OPERATIONS)
+        self.metrics = Metrics(OPERATIONS, settings.subscription_metrics)
         self.stopped = asyncio.Event()
         self.port = 0
         self.lease: Lease | None = None
@@ -102,6 +102,7 @@ class App:
         sequences = await _patiently(self.store.sequences)
         self.rooms = rooms = Rooms(settings, self.kube, self.store, self.metrics, sequences)
         self.vitals.rooms = rooms
+        rooms.access.remember(await _patiently(self.store.grounds))
         await _patiently(rooms.flow.begin)
         await _patiently(self._count)
         self._spawn(self._every(STORE_LOOK_SECONDS, self._look_at_store))

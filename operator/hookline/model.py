@@ -55,6 +55,30 @@ class Scope:
         selector = f"?{self.field_selector}" if self.field_selector else ""
         return f"{self.resource.api_version}/{self.resource.plural}@{self.namespace or '*'}{selector}"
 
+    def ground(self, account: str) -> str:
+        """What a message from here rests on: that this ServiceAccount may watch it. ``Ground.parse`` reads it."""
+        return f"{account} {self.resource.api_version}/{self.resource.plural}@{self.namespace}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The parts of ``Scope.ground``; ``namespace`` is empty for all of them."""
+
+    account: str
+    group: str
+    version: str
+    plural: str
+    namespace: str
+
+    @classmethod
+    def parse(cls, text: str) -> Ground:
+        """Read e.g. ``watcher apps/v1/deployments@shop``: no part can hold what separates them."""
+        account, _, place = text.partition(" ")
+        resource, _, namespace = place.rpartition("@")
+        api_version, _, plural = resource.rpartition("/")
+        group, _, version = api_version.rpartition("/")
+        return cls(account, group, version, plural, namespace)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -100,7 +124,8 @@ class Message:
     """The exact bytes and headers to send for one event; immutable once stored.
 
     ``id`` is the ``webhook-id``: deterministic and without a dot. ``headers`` are those of the content
-    (``content-type``, ``ce-*``), never credentials and never ``webhook-*``. ``subscription`` is the uid.
+    (``content-type``, ``ce-*``), never credentials and never ``webhook-*``. ``subscription`` is the uid. ``ground`` is
+    what made it lawful (``Scope.ground``), empty where that is nothing.
     """
 
     id: str
@@ -111,6 +136,7 @@ class Message:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     observed: float
+    ground: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ class Rooms:
             store,
             parse_replay,
             self.reconciler.uid_of,
+            self.access.owe,
             lambda uid: self.dispatcher.notify([uid]),
             ReplayStatus(self.status, time.time).show,
             settings.namespaces,

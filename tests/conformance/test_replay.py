@@ -170,3 +170,34 @@ class TestOnce:
         assert (await store.replay(Replay("later", A))).total == 0
         await verdicts(store, Outcome.DELIVERED, 2)
         assert (await store.replay_counts())["later"].replayed == 0, "the number of a forgotten one is not used again"
+
+
+class TestGrounds:
+    async def test_what_waits_tells_what_it_rests_on_and_what_is_finished_no_more(self, store, store_factory):
+        await add(store, message(1, ground="watcher v1/pods@shop"), message(2, ground="watcher v1/pods@shop"))
+        await add(store, message(3, ground="other batch/v1/jobs@"), message(4), message(5, subscription=B))
+        both = frozenset({"watcher v1/pods@shop", "other batch/v1/jobs@"})
+        assert await store.grounds() == {A: both}
+        store = await restart(store, store_factory)
+        assert await store.grounds() == {A: both}
+        claimed = await store.claim({A: 9}, EVER)
+        assert {c.message.ground for c in claimed} == both | {""}
+        await store.record([attempt(c, Outcome.DELIVERED) for c in claimed if c.message.sequence != 1])
+        assert await store.grounds() == {A: frozenset({"watcher v1/pods@shop"})}
+        await store.close()
+
+    @pytest.mark.parametrize(
+        ("request_", "expected"),
+        [
+            (Replay("r", A), {"dead"}),
+            (Replay("r", A, BOTH), {"dead", "delivered"}),
+            (Replay("r", A, BOTH, ids=frozenset({"msg_0001"})), {"delivered"}),
+            (Replay("r", A, BOTH, 0.0, 1.0), set()),
+            (Replay("r", B, BOTH), set()),
+        ],
+    )
+    async def test_a_replay_tells_beforehand_what_its_messages_rest_on(self, store, request_, expected):
+        await finish(store, Outcome.DELIVERED, message(1, ground="delivered"))
+        await finish(store, Outcome.DEAD, message(2, ground="dead"))
+        await add(store, message(3, ground="pending"))
+        assert await store.grounds(request_) == {request_.subscription: frozenset(expected)}

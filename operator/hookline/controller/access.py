@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from hookline import reasons
 from hookline.controller.reviews import PARALLEL, Question, Reviews
 from hookline.errors import ApiError, SpecError
-from hookline.model import Counts, Grant, Resource, Scope
+from hookline.model import Counts, Grant, Ground, Resource, Scope
 from hookline.spec import Source, Subscription
 
 log = logging.getLogger(__name__)
@@ -99,6 +99,31 @@ class Access:
         self._of: dict[str, Case] = {}
         self._owed: dict[str, Debt] = {}
         self._within: dict[str, float] = {}
+        self._left: dict[str, frozenset[str]] = {}
+
+    def remember(self, grounds: Mapping[str, Iterable[str]]) -> None:
+        """What the messages rest on that wait from before the start, by uid: asked as soon as a spec is admitted."""
+        for uid, texts in grounds.items():
+            self._left[uid] = self._left.get(uid, frozenset()) | frozenset(texts)
+
+    def owe(self, uid: str, namespace: str, grounds: Iterable[str]) -> None:
+        """Messages are about to wait again that rest on this. Raises SpecError when it is too much together."""
+        case = self._of.get(uid)
+        if case is None:
+            self.remember({uid: grounds})
+            return
+        needed, debt = _questions_of(namespace, grounds), self._owed.get(uid)
+        if needed <= case.questions:
+            return
+        owed = needed if debt is None else debt.case.questions | needed
+        if len(owed) > OWED_QUESTIONS:
+            text = (
+                f"they were made under specs that need {len(owed)} rights: select fewer, or wait until others are sent"
+            )
+            raise SpecError(reasons.QUOTA_EXCEEDED, "spec", text)
+        self._owed[uid] = Debt(self._join(uid, owed), self._clock())
+        if debt is not None:
+            self._leave(uid, debt.case)
 
     async def admit(self, subscription: Subscription, resources: Sequence[Resource | None]) -> Grant:
         """Whether this spec may be in force; it is asked until ``forget``.
@@ -107,7 +132,8 @@ class Access:
         before stays.
         """
         uid = subscription.uid
-        case = self._change(uid, self._questions(subscription, resources))
+        left = _questions_of(subscription.namespace, self._left.pop(uid, ()))
+        case = self._change(uid, self._questions(subscription, resources), left)
         self._within[uid] = begin_within(subscription.timeout)
         answered = await self._reviews.ask(self._reviews.due(self._all(uid), ROUND_SECONDS))
         self._settle(self._of_uid(uid), besides=uid)
@@ -142,6 +168,7 @@ class Access:
         self._of.pop(uid, None)
         self._owed.pop(uid, None)
         self._within.pop(uid, None)
+        self._left.pop(uid, None)
         for case in cases:
             self._leave(uid, case)
 
@@ -197,20 +224,23 @@ class Access:
             case = self._cases[questions] = Case(questions, tuple(sorted(questions)))
         return case
 
-    def _change(self, uid: str, questions: frozenset[Question]) -> Case:
-        """This is what it needs from now on, and what specs before needed as long as messages of those may wait."""
+    def _change(self, uid: str, questions: frozenset[Question], left: frozenset[Question]) -> Case:
+        """This is what it needs from now on, and what specs before needed as long as messages of those may wait.
+
+        ``left`` is what messages rest on that wait from before the start, which nothing of this life knows.
+        """
         before, debt = self._of.get(uid), self._owed.get(uid)
-        if before is not None and before.questions == questions:
+        if before is not None and before.questions == questions and not left:
             return before
-        owed = debt.case.questions if debt is not None else frozenset[Question]()
+        owed = left | (debt.case.questions if debt is not None else frozenset[Question]())
         if before is not None and uid in before.granted:
             owed = self._with(owed, before.questions)
         case = self._of[uid] = self._join(uid, questions)
         if owed:
             self._owed[uid] = Debt(self._join(uid, owed), self._clock())
-        for left in (before, debt.case if debt is not None else None):
-            if left is not None:
-                self._leave(uid, left)
+        for gone in (before, debt.case if debt is not None else None):
+            if gone is not None:
+                self._leave(uid, gone)
         return case
 
     def _with(self, owed: frozenset[Question], more: frozenset[Question]) -> frozenset[Question]:
@@ -282,6 +312,15 @@ class Access:
             text = f"the API server does not say what the ServiceAccount may do{why}; messages are kept until it does"
             case.grant = Grant(None, text)
         return asked
+
+
+def _questions_of(home: str, grounds: Iterable[str]) -> frozenset[Question]:
+    """What must be asked for messages that rest on this; ``home`` is the subscription's namespace."""
+    return frozenset(
+        Question(home, ground.account, verb, ground.group, ground.version, ground.plural, ground.namespace)
+        for ground in map(Ground.parse, grounds)
+        for verb in VERBS
+    )
 
 
 def _permission(questions: frozenset[Question]) -> str:

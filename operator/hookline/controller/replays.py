@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from hookline import reasons
@@ -29,6 +29,10 @@ class Outbox(Protocol):
         """Set the selected messages pending again, once for each replay."""
         ...
 
+    async def grounds(self, request: Replay | None = None) -> Mapping[str, frozenset[str]]:
+        """What the messages rest on that this selects."""
+        ...
+
     async def replay_counts(self) -> Mapping[str, ReplayCounts]:
         """How far each replay is."""
         ...
@@ -41,7 +45,8 @@ class Replays:
     """Carries replays out.
 
     ``parse`` is the api room's; ``subscription`` gives the uid of a subscription by namespace and name, or None;
-    ``replayed`` is told the uid of a subscription that has messages to send; ``show`` is the status room's.
+    ``owe`` is told the uid, the namespace and what the messages of a subscription rest on before they wait again, and
+    raises SpecError when that is too much; ``replayed`` the uid when they do; ``show`` is the status room's.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class Replays:
         store: Outbox,
         parse: Callable[[Object, str], Replay],
         subscription: Callable[[str, str], str | None],
+        owe: Callable[[str, str, Iterable[str]], None],
         replayed: Callable[[str], None],
         show: Callable[[Object, ReplayFinding], Awaitable[Object]],
         namespaces: Sequence[str] = (),
@@ -58,6 +64,7 @@ class Replays:
         self._store = store
         self._parse = parse
         self._subscription = subscription
+        self._owe = owe
         self._replayed = replayed
         self._show = show
         self._namespaces = tuple(namespaces)
@@ -133,6 +140,8 @@ class Replays:
             return ReplayFinding(None, reasons.SUBSCRIPTION_NOT_FOUND, text)
         try:
             request = self._parse(obj, subscription)
+            grounds = await self._store.grounds(request)
+            self._owe(subscription, metadata["namespace"], grounds.get(subscription, ()))
         except SpecError as error:
             return ReplayFinding(None, error.reason, str(error))
         counts = await self._store.replay(request)

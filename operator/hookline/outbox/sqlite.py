@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from pathlib import Path
 
 from hookline.errors import StoreError
-from hookline.model import Attempt, Claimed, Counts, Seen, WatchCommit
+from hookline.model import Attempt, Claimed, Counts, Message, Seen, WatchCommit
+from hookline.outbox.followers import Followers
 from hookline.outbox.sealing import Sealing
 from hookline.outbox.sqlite_messages import NOTHING
 from hookline.outbox.sqlite_writer import Session, Writer
-from hookline.stored import Pruned, Replay, ReplayCounts, Retention
+from hookline.stored import Delivery, DeliveryPage, DeliveryState, Pruned, Replay, ReplayCounts, Retention
 
 FORGET_AT_ONCE = 2000
 """Messages deleted in one transaction: a thousand take some ten milliseconds."""
@@ -37,6 +38,7 @@ class SqliteStore:
         self._sealing = sealing or Sealing()
         self._current: Writer | None = None
         self._ordered: dict[str, bool] = {}  # as the file says, where it is known
+        self._followers = Followers()
 
     @property
     def _writer(self) -> Writer:
@@ -74,7 +76,9 @@ class SqliteStore:
             session.marks.advance(commit)
             return new
 
-        return await self._writer.submit(work, writes=True)
+        new = await self._writer.submit(work, writes=True)
+        self._followers.tell((message.subscription, message.id) for message in commit.messages)
+        return new
 
     async def checkpoint(self, scope_key: str) -> str | None:
         """See ``Store.checkpoint``."""
@@ -143,6 +147,7 @@ class SqliteStore:
             claimed.add_done_callback(lambda done: _give_back(writer, done))
             raise
         self._ordered.update(switched)
+        self._followers.tell((item.message.subscription, item.message.id) for item in result)
         return result
 
     async def release(self, rows: Sequence[int]) -> None:
@@ -152,6 +157,7 @@ class SqliteStore:
     async def record(self, attempts: Sequence[Attempt]) -> None:
         """See ``Store.record``. A message that was pruned, forgotten or finished meanwhile stays as it is."""
         await self._writer.submit(lambda s: s.messages.record(attempts), writes=True)
+        self._followers.tell((item.claimed.message.subscription, item.claimed.message.id) for item in attempts)
 
     async def next_due(self) -> Mapping[str, float]:
         """See ``Store.next_due``."""
@@ -169,6 +175,13 @@ class SqliteStore:
         """See ``Store.replay``."""
         return await self._writer.submit(lambda s: s.replays.replay(request), writes=True)
 
+    async def grounds(self, request: Replay | None = None) -> Mapping[str, frozenset[str]]:
+        """See ``Store.grounds``."""
+        if request is None:
+            return await self._writer.submit(lambda s: s.messages.grounds(), writes=False)
+        selected = await self._writer.submit(lambda s: s.replays.grounds(request), writes=False)
+        return {request.subscription: selected}
+
     async def replay_counts(self) -> Mapping[str, ReplayCounts]:
         """See ``Store.replay_counts``."""
         return await self._writer.submit(lambda s: s.replays.counts(), writes=False)
@@ -176,6 +189,25 @@ class SqliteStore:
     async def forget_replay(self, uid: str) -> None:
         """See ``Store.forget_replay``."""
         await self._writer.submit(lambda s: s.replays.forget(uid), writes=True)
+
+    async def deliveries(
+        self, subscription: str, states: Collection[DeliveryState], limit: int, before: int | None = None
+    ) -> DeliveryPage:
+        """See ``Store.deliveries``."""
+        return await self._writer.submit(lambda s: s.browser.page(subscription, states, limit, before), writes=False)
+
+    async def delivery(self, subscription: str, message_id: str) -> tuple[Delivery, Message] | None:
+        """See ``Store.delivery``."""
+        return await self._writer.submit(lambda s: s.browser.one(subscription, message_id), writes=False)
+
+    async def deliveries_of(self, subscription: str, ids: Sequence[str]) -> Mapping[str, Delivery]:
+        """See ``Store.deliveries_of``."""
+        return await self._writer.submit(lambda s: s.browser.some(subscription, ids), writes=False)
+
+    async def follow(self, subscription: str, told: Callable[[str], None]) -> Callable[[], None]:
+        """See ``Store.follow``."""
+        self._writer  # noqa: B018 (raises when it is not open)
+        return self._followers.add(subscription, told)
 
     async def size(self) -> int:
         """See ``Store.size``."""

@@ -33,7 +33,7 @@ ORDER BY due, row LIMIT ?"""
 _DUE_HEADS = """SELECT due, row, object_uid FROM messages INDEXED BY messages_heads
 WHERE state = 0 AND head = 1 AND subscription = (SELECT id FROM subscriptions WHERE uid = ?) AND tried = ? AND due <= ?
 ORDER BY due, row LIMIT ?"""
-_LOAD = """SELECT id, sequence, object_uid, event_type, headers, seal, body, observed, attempts,
+_LOAD = """SELECT id, sequence, object_uid, event_type, headers, seal, body, observed, coalesce(ground, ''), attempts,
     coalesce(replayed, stored)
 FROM messages JOIN contents USING (row) WHERE row = ?"""
 _FIRST_DUE = """SELECT uid, ordered, min(
@@ -42,6 +42,9 @@ _FIRST_DUE = """SELECT uid, ordered, min(
     ifnull((SELECT due FROM messages INDEXED BY messages_pending
         WHERE state = 0 AND subscription = subscriptions.id AND tried = 1 ORDER BY due LIMIT 1), 9e999))
 FROM subscriptions WHERE pending > 0"""
+_GROUNDS = """SELECT DISTINCT uid, ground FROM subscriptions
+JOIN messages INDEXED BY messages_pending ON messages.subscription = subscriptions.id AND state = 0
+JOIN contents USING (row) WHERE ground IS NOT NULL"""
 _ORDER = "UPDATE subscriptions SET ordered = ? WHERE uid = ?"
 _INSERT = """INSERT INTO messages (row, subscription, id, sequence, object_uid, event_type, size, observed, stored, due)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (subscription, id) DO NOTHING RETURNING row"""
@@ -83,9 +86,9 @@ class Messages:
         )  # fmt: skip
         new = {row: numbered[row] for (row,) in inserted}
         self._db.executemany(
-            "INSERT INTO contents (row, headers, seal, body) VALUES (?, ?, ?, ?)",
+            "INSERT INTO contents (row, ground, headers, seal, body) VALUES (?, ?, ?, ?, ?)",
             (
-                (row, headers, *self._sealing.seal(body_of(m.subscription, m.id), m.body))
+                (row, m.ground or None, headers, *self._sealing.seal(body_of(m.subscription, m.id), m.body))
                 for row, (m, headers) in new.items()
             ),
         )
@@ -150,11 +153,11 @@ class Messages:
             if used >= room:
                 return
             record: tuple[Any, ...] = self._db.execute(_LOAD, (row,)).get
-            ident, sequence, object_uid, event_type, headers, seal, body, observed, attempts, stored = record
+            ident, sequence, object_uid, event_type, headers, seal, body, observed, ground, attempts, stored = record
             body = self._sealing.open(body_of(uid, ident), seal, body)
             used += len(body)
             pairs = tuple((name, value) for name, value in orjson.loads(headers))
-            message = Message(ident, uid, sequence, object_uid, event_type, pairs, body, observed)
+            message = Message(ident, uid, sequence, object_uid, event_type, pairs, body, observed, ground)
             yield when, Claimed(row, message, attempts, stored)
 
     def record(self, attempts: Sequence[Attempt]) -> None:
@@ -183,6 +186,13 @@ class Messages:
         """Messages by state for each subscription, from counters kept in the same transactions."""
         rows = self._db.execute("SELECT uid, pending, delivered, dead, pending_bytes FROM subscriptions")
         return {uid: Counts(*numbers) for uid, *numbers in rows}
+
+    def grounds(self) -> dict[str, frozenset[str]]:
+        """What the pending messages of each subscription rest on."""
+        found: dict[str, set[str]] = {}
+        for uid, ground in self._db.execute(_GROUNDS):
+            found.setdefault(uid, set()).add(ground)
+        return {uid: frozenset(grounds) for uid, grounds in found.items()}
 
     def sequences(self) -> dict[str, int]:
         """The highest sequence number ever committed, by subscription."""

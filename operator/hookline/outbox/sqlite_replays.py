@@ -19,8 +19,15 @@ _STATES = {ReplayState.DEAD: DEAD, ReplayState.DELIVERED: DELIVERED}
 _AGAIN = """UPDATE messages INDEXED BY {index}
 SET state = 0, due = :now, attempts = 0, finished = NULL, replay = :replay, replayed = :now
 WHERE subscription = :owner AND state = :state AND {which} RETURNING size"""
-_BY_TIME = _AGAIN.format(index="messages_finished", which="finished IS NOT NULL AND stored >= :begin AND stored < :end")
-_BY_ID = _AGAIN.format(index="sqlite_autoindex_messages_1", which="id IN (SELECT value FROM json_each(:ids))")
+_TIMES, _IN_TIME = "messages_finished", "finished IS NOT NULL AND stored >= :begin AND stored < :end"
+_IDS, _OF_IDS = "sqlite_autoindex_messages_1", "id IN (SELECT value FROM json_each(:ids))"
+_BY_TIME = _AGAIN.format(index=_TIMES, which=_IN_TIME)
+_BY_ID = _AGAIN.format(index=_IDS, which=_OF_IDS)
+_GROUNDS = """SELECT DISTINCT ground FROM messages INDEXED BY {index} JOIN contents USING (row)
+WHERE ground IS NOT NULL AND subscription = (SELECT id FROM subscriptions WHERE uid = :uid) AND state = :state
+    AND {which}"""
+_GROUNDS_BY_TIME = _GROUNDS.format(index=_TIMES, which=_IN_TIME)
+_GROUNDS_BY_ID = _GROUNDS.format(index=_IDS, which=_OF_IDS)
 
 
 class Replays:
@@ -40,6 +47,15 @@ class Replays:
             self._select(made, request, now)
         return self.counts()[request.uid]
 
+    def grounds(self, request: Replay) -> frozenset[str]:
+        """What the messages rest on that ``replay`` would select now."""
+        query, which = (_GROUNDS_BY_ID if request.ids else _GROUNDS_BY_TIME), _which(request)
+        return frozenset(
+            ground
+            for state in request.states
+            for (ground,) in self._db.execute(query, {"uid": request.subscription, "state": _STATES[state], **which})
+        )
+
     def counts(self) -> dict[str, ReplayCounts]:
         """How far each remembered replay is."""
         rows = self._db.execute("SELECT uid, total, replayed, failed, started FROM replays")
@@ -53,10 +69,7 @@ class Replays:
         owner = self._db.execute("SELECT id FROM subscriptions WHERE uid = ?", (request.subscription,)).get
         if owner is None:  # nothing of it was ever stored
             return
-        which: dict[str, float | str] = {"begin": request.begin, "end": request.end}
-        query = _BY_TIME
-        if request.ids:
-            query, which = _BY_ID, {"ids": orjson.dumps(sorted(request.ids)).decode()}
+        query, which = (_BY_ID if request.ids else _BY_TIME), _which(request)
         tally, total = Tally(), 0
         for state in sorted(_STATES[state] for state in request.states):
             place = {"now": now, "replay": replay, "owner": owner, "state": state}
@@ -66,3 +79,9 @@ class Replays:
             total += len(sizes)
         tally.apply(self._db)
         self._db.execute("UPDATE replays SET total = ? WHERE id = ?", (total, replay))
+
+
+def _which(request: Replay) -> dict[str, float | str]:
+    if request.ids:
+        return {"ids": orjson.dumps(sorted(request.ids)).decode()}
+    return {"begin": request.begin, "end": request.end}

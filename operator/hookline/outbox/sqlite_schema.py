@@ -65,10 +65,12 @@ CREATE INDEX messages_pending ON messages (subscription, tried, due) WHERE state
 CREATE INDEX messages_heads ON messages (subscription, tried, due) WHERE state = 0 AND head = 1;
 CREATE INDEX messages_objects ON messages (subscription, object_uid) WHERE state = 0 AND head IS NOT NULL;
 CREATE INDEX messages_finished ON messages (subscription, state, finished) WHERE finished IS NOT NULL;
+CREATE INDEX messages_sequence ON messages (subscription, sequence);
 
 CREATE TABLE contents (
     row INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
     seal INTEGER,
+    ground TEXT,
     headers BLOB NOT NULL,
     body BLOB NOT NULL
 ) STRICT;

@@ -18,6 +18,7 @@ import apsw
 
 from hookline.errors import StoreError
 from hookline.outbox.sealing import Sealing
+from hookline.outbox.sqlite_browse import Browser
 from hookline.outbox.sqlite_fence import Fence
 from hookline.outbox.sqlite_file import Database, store_error
 from hookline.outbox.sqlite_marks import Marks
@@ -42,6 +43,7 @@ class Session:
         self.messages = Messages(self.connection, clock, sealing)
         self.marks = Marks(self.connection, sealing)
         self.replays = Replays(self.connection, clock)
+        self.browser = Browser(self.connection, self.messages.claims, sealing)
         self.keeper = Keeper(self.connection)
         self.fence = Fence(self.connection)
         try:

@@ -7,11 +7,11 @@ nothing of that call was kept.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import Protocol
 
-from hookline.model import Attempt, Claimed, Counts, Seen, WatchCommit
-from hookline.stored import Pruned, Replay, ReplayCounts, Retention
+from hookline.model import Attempt, Claimed, Counts, Message, Seen, WatchCommit
+from hookline.stored import Delivery, DeliveryPage, DeliveryState, Pruned, Replay, ReplayCounts, Retention
 
 
 class Store(Protocol):
@@ -118,11 +118,40 @@ class Store(Protocol):
         and tells how far the first one is.
         """
 
+    async def grounds(self, request: Replay | None = None) -> Mapping[str, frozenset[str]]:
+        """What the pending messages of each subscription rest on (``Message.ground``).
+
+        With ``request`` what those rest on that ``replay`` would select now.
+        """
+
     async def replay_counts(self) -> Mapping[str, ReplayCounts]:
         """How far each remembered replay is, by its uid. Each message is counted once, when it is finished again."""
 
     async def forget_replay(self, uid: str) -> None:
         """Drop what is remembered of a replay; its messages stay as they are."""
+
+    async def deliveries(
+        self, subscription: str, states: Collection[DeliveryState], limit: int, before: int | None = None
+    ) -> DeliveryPage:
+        """A page of at most ``limit`` messages in one of ``states``, the newest first: by descending sequence number.
+
+        ``before`` is the last page's, None for the first. What is stored meanwhile is on no later page; nothing else is
+        told twice or left out. The work of one call is bounded: where few of many are in these states, a page is short.
+        """
+
+    async def delivery(self, subscription: str, message_id: str) -> tuple[Delivery, Message] | None:
+        """One message with its content, None when it is not there."""
+
+    async def deliveries_of(self, subscription: str, ids: Sequence[str]) -> Mapping[str, Delivery]:
+        """These messages as they are now, by id; absent ones are left out."""
+
+    async def follow(self, subscription: str, told: Callable[[str], None]) -> Callable[[], None]:
+        """Have ``told`` called with the id of each message of a subscription that is stored, handed out or recorded.
+
+        From now on until what is returned is called. It is called in the event loop, after the change can be read, and
+        must be quick and not raise. An id may come though nothing changed. What happens otherwise (released, pruned,
+        forgotten, selected by time for a replay) is not told: look again now and then.
+        """
 
     async def size(self) -> int:
         """Bytes that the store takes on its volume (the log included)."""

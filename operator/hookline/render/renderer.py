@@ -17,7 +17,7 @@ import orjson
 from hookline import paths, reasons
 from hookline.errors import EvaluationError, RenderError
 from hookline.expressions.expression import Answer, Expression, Fuse
-from hookline.model import Change, Message
+from hookline.model import Change, Message, Scope
 from hookline.render.content import describe
 from hookline.render.identity import ping_id, webhook_id
 from hookline.spec import Format, Subscription
@@ -39,6 +39,8 @@ class Renderer:
         payload = subscription.payload
         self._subscription = subscription.uid
         self._own = (subscription.namespace, subscription.name)
+        self._account = subscription.service_account
+        self._grounds: dict[Scope, str] = {}
         self._payload = payload
         self._names = subscription.changed
         self._changed = tuple(paths.parse(text, "spec.filter.changed") for text in subscription.changed)
@@ -61,7 +63,8 @@ class Renderer:
         """
         kind = self._payload.type or _default_type(change)
         data = self._data(change, transformed)
-        message = self._message(self._attributes(change, kind, sequence), data, change.uid, change.observed, sequence)
+        attributes = self._attributes(change, kind, sequence)
+        message = self._message(attributes, data, change.uid, change.observed, sequence, self._ground(change.scope))
         if len(message.body) > self._limit:
             raise RenderError("too_large", f"the body has {len(message.body)} bytes, the limit is {self._limit}")
         return message
@@ -88,7 +91,13 @@ class Renderer:
         return self._message(attributes, data, self._subscription, observed, sequence)
 
     def _message(
-        self, attributes: Mapping[str, str], data: Any, object_uid: str, observed: float, sequence: int
+        self,
+        attributes: Mapping[str, str],
+        data: Any,
+        object_uid: str,
+        observed: float,
+        sequence: int,
+        ground: str = "",
     ) -> Message:
         body, headers = self._envelope(attributes, data)
         return Message(
@@ -100,7 +109,14 @@ class Renderer:
             headers=headers,
             body=body,
             observed=observed,
+            ground=ground,
         )
+
+    def _ground(self, scope: Scope) -> str:
+        ground = self._grounds.get(scope)
+        if ground is None:
+            ground = self._grounds[scope] = scope.ground(self._account)
+        return ground
 
     def _data(self, change: Change, transformed: Answer | None) -> Any:
         if self.transform is None:

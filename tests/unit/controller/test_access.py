@@ -8,10 +8,18 @@ from typing import Any
 
 import pytest
 
-from hookline.controller.access import LEAST_SECONDS, OWED_QUESTIONS, ROUND_SECONDS, SEND_SECONDS, Access, begin_within
+from hookline.controller.access import (
+    LEAST_SECONDS,
+    OWED_QUESTIONS,
+    ROUND_SECONDS,
+    SEND_SECONDS,
+    SETTLE_SECONDS,
+    Access,
+    begin_within,
+)
 from hookline.controller.reviews import PARALLEL, PATH, Question, Reviews
 from hookline.errors import ApiError, SpecError
-from hookline.model import Counts, Grant, Resource
+from hookline.model import Counts, Grant, Resource, Scope
 from hookline.scopes import scopes_of
 from hookline.spec import NamespacesFrom, Source, Subscription
 from support.samples import CONFIG_MAPS, DEPLOYMENTS, subscription
@@ -274,6 +282,63 @@ async def test_rights_that_only_an_earlier_spec_needs_hold_messages_and_leave_th
     ground.api.allowed["deployments"] = False
     await ground.after(ROUND_SECONDS)
     assert ground.grants[before.uid].granted is False, "the control: its own rights decide"
+
+
+async def test_messages_from_before_the_start_need_what_they_rest_on_until_none_of_them_waits(ground: Ground):
+    here = subscription()
+    ground.access.remember({here.uid: [Scope(DEPLOYMENTS, here.namespace).ground(here.service_account)]})
+    ground.api.allowed["deployments"] = False
+    assert (await ground.admit(here)).granted, "they hold themselves, not the spec"
+    assert not ground.access.may_send(here.uid)
+    ground.now += SETTLE_SECONDS + 1
+    ground.access.counted({here.uid: Counts(pending=1)})
+    await ground.after(ROUND_SECONDS)
+    assert not ground.access.may_send(here.uid)
+    ground.api.allowed["deployments"] = True
+    await ground.after(ROUND_SECONDS)
+    assert ground.access.may_send(here.uid)
+    ground.access.counted({})
+    assert len(ground.access._cases) == 1, "the control: nothing waits, nothing is owed"
+
+
+async def test_what_a_source_that_is_not_served_any_more_left_needs_the_rights_to_it(ground: Ground):
+    here = subscription()
+    ground.access.remember({here.uid: [Scope(CONFIG_MAPS, here.namespace).ground(here.service_account)]})
+    await ground.admit(here, None)
+    assert ground.access.may_send(here.uid)
+    ground.api.allowed["configmaps"] = False
+    await ground.after(ROUND_SECONDS)
+    assert not ground.access.may_send(here.uid)
+
+
+async def test_what_is_replayed_needs_the_rights_of_the_spec_that_it_came_of(ground: Ground):
+    here = subscription(sources=(DEPLOYED,))
+    await ground.admit(here, DEPLOYMENTS)
+    ground.api.allowed["configmaps"] = False
+    own, earlier = (Scope(one, here.namespace).ground(here.service_account) for one in (DEPLOYMENTS, CONFIG_MAPS))
+    ground.access.owe(here.uid, here.namespace, [own])
+    assert ground.access.may_send(here.uid), "the control: what the present spec needs is owed by nobody"
+    ground.access.owe(here.uid, here.namespace, [own, earlier])
+    await ground.after(1)
+    assert not ground.access.may_send(here.uid)
+
+
+async def test_a_replay_that_would_owe_too_much_is_refused(ground: Ground):
+    here = subscription()
+    await ground.admit(here)
+    many = [Scope(DEPLOYMENTS, f"n{number}").ground("default") for number in range(OWED_QUESTIONS // 3 + 1)]
+    with pytest.raises(SpecError, match="select fewer"):
+        ground.access.owe(here.uid, here.namespace, many)
+    assert ground.access.may_send(here.uid)
+    ground.access.owe(here.uid, here.namespace, many[1:])
+
+
+async def test_what_is_replayed_before_a_spec_is_admitted_is_owed_when_it_is(ground: Ground):
+    here = subscription()
+    ground.access.owe(here.uid, here.namespace, [Scope(DEPLOYMENTS, here.namespace).ground("default")])
+    ground.api.allowed["deployments"] = False
+    await ground.admit(here)
+    assert not ground.access.may_send(here.uid)
 
 
 async def test_however_often_a_spec_is_changed_while_a_message_waits_it_owes_one_case(ground: Ground):
