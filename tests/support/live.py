@@ -34,7 +34,7 @@ class LiveReceiver:
         self._thread = threading.Thread(target=self._loop.run_forever, name="receiver", daemon=True)
         self._thread.start()
         self._receiver = receiver or self.do(lambda made: made, Receiver())
-        self._call(self._receiver.__aenter__())
+        self.run(self._receiver.__aenter__())
 
     @property
     def requests(self) -> list[Any]:
@@ -56,6 +56,16 @@ class LiveReceiver:
         return self._receiver.url(path, host="localhost")
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._receiver.port
+
+    @property
+    def connections(self) -> int:
+        """How many it accepted."""
+        return self._receiver.connections
+
+    @property
     def ca_pem(self) -> str:
         """The authority to trust."""
         return self._receiver.ca_pem
@@ -63,24 +73,25 @@ class LiveReceiver:
     def do(self, work: Callable[[Receiver], T], receiver: Receiver | None = None) -> T:
         """Do something with the receiver in its own loop, e.g. ``do(lambda r: r.answer(503))``."""
 
-        async def run() -> T:
+        async def done() -> T:
             return work(receiver or self._receiver)
 
-        return self._call(run())
+        return self.run(done())
 
     def close(self) -> None:
         """Stop listening and end the thread."""
-        self._call(self._receiver.__aexit__())
+        self.run(self._receiver.__aexit__())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def _call(self, work: Any) -> Any:
+    def run(self, work: Any) -> Any:
+        """Await something in the receiver's loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
 class LiveOperator:
-    """``hookline run`` as a process. ``flags`` are added to what every test needs."""
+    """``hookline run`` as a process. ``flags`` are added to what every test needs; ``prefix`` is what execs it."""
 
     def __init__(self, kubeconfig: Path, home: Path, ca_pem: str, *flags: str) -> None:
         self.home = home
@@ -91,10 +102,12 @@ class LiveOperator:
             *(sys.executable, "-m", "hookline", "run", "--kubeconfig", str(kubeconfig)),
             *("--data-dir", str(home / "data"), "--ca-bundle", str(home / "ca.pem")),
             *("--listen-host", "127.0.0.1", "--listen-port", "0", "--log-level", "debug"),
+            *("--api-port", "0"),
             *("--allow-host", "localhost", "--secret-poll-seconds", "0.5", "--resolve-retry-seconds", "0.5"),
             *("--status-interval-seconds", "0.5"),
             *flags,
         ]
+        self.prefix: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self._begin = 0
@@ -109,7 +122,7 @@ class LiveOperator:
         """Start the process; it is not ready yet."""
         with self.log.open("ab") as log:
             self._begin = log.tell()
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self.process = subprocess.Popen([*self.prefix, *self._command], stdout=log, stderr=log)
         self.port = 0
 
     def wait_ready(self) -> None:
