@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from hookline import __version__, keys
+from hookline.deliver import answers
 from hookline.deliver.client import MAX_BODY, Client, reason_of
 from hookline.deliver.dial import GuardedConnector, Resolver, tls_context
 from hookline.deliver.guard import AddressPolicy
@@ -117,6 +118,15 @@ async def test_connections_are_kept_and_cookies_are_not(client, receiver, tools)
         await client.send(tools.target(receiver.url()), tools.message(number), now())
     assert receiver.connections == 1
     assert all("cookie" not in request.headers for request in receiver.requests)
+
+
+async def test_a_connection_that_was_used_long_enough_makes_way_for_one_that_is_vetted_anew(
+    client, receiver, tools, monkeypatch
+):
+    monkeypatch.setattr(answers, "LIFE_SECONDS", 0.0)
+    for number in range(3):
+        await client.send(tools.target(receiver.url()), tools.message(number), now())
+    assert receiver.connections == 3
 
 
 async def test_status_retry_after_and_date_come_back(client, receiver, tools):

@@ -5,6 +5,7 @@ In: bytes of a connection. Out: what aiohttp's parser makes of them. ``dial`` gi
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from aiohttp.client_proto import ResponseHandler
@@ -12,6 +13,8 @@ from aiohttp.client_proto import ResponseHandler
 _BODILESS = re.compile(rb"HTTP/1\.[01] (?:204|304)[ \r]")
 _ANNOUNCED = re.compile(rb"\r\n(?:content-length:[ \t]*0*[1-9]|transfer-encoding:)", re.IGNORECASE)
 _END = b"\r\n\r\n"
+LIFE_SECONDS = 60.0
+"""Older connections are not used again: by then, who moved to another address, or into a refused range, is found out."""
 
 
 class Answers(ResponseHandler):
@@ -20,6 +23,18 @@ class Answers(ResponseHandler):
     An answer of 204 or 304 ends with its head (RFC 9112 §6.3). What a receiver sends behind it would be read as the
     begin of another answer, and a success become a failure; so it is thrown away, and the connection is not used again.
     """
+
+    _until = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note when it was."""
+        self._until = self._loop.time() + LIFE_SECONDS
+        super().connection_made(transport)
+
+    @property
+    def should_close(self) -> bool:
+        """Whether the next request needs another connection."""
+        return super().should_close or self._loop.time() > self._until
 
     def data_received(self, data: bytes) -> None:
         """Take what came from the socket."""
