@@ -46,9 +46,18 @@ crds: $(READY) ## check the CRDs and every sample against a real API server
 	@$(BIN)/python -m pytest tests/cluster/test_crd.py tests/cluster/test_crd_replay.py $(ARGS)
 
 .PHONY: chart
-chart: $(READY) ## write what is generated in charts/hookline, and check the chart (needs Go, for helm)
+chart: $(READY) ## write what is generated in charts/hookline and config, and check both (needs Go, for helm)
 	@$(BIN)/python hack/chart.py
-	@$(BIN)/python -m pytest tests/chart $(ARGS)
+	@$(BIN)/python -m pytest tests/chart tests/gitops/test_kustomize.py $(ARGS)
+
+.PHONY: docs
+docs: $(READY) ## write the generated pages of docs/ and build the site into .run/docs; dead links are errors
+	@$(BIN)/python hack/docs
+
+.PHONY: pictures
+pictures: $(READY) ## draw the dashboard into docs/pictures from a real run of some five minutes (needs Prometheus)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-pictures.lock
+	@$(BIN)/python hack/pictures $(ARGS)
 
 .PHONY: image
 image: $(READY) ## build the container image (BASE=python:3.12-slim@sha256:…; default: from Debian's packages, as root)
@@ -58,11 +67,16 @@ image: $(READY) ## build the container image (BASE=python:3.12-slim@sha256:…; 
 image-test: $(READY) ## build the image twice, compare, and run the operator in it (as root)
 	@HOOKLINE_IMAGE=build $(BIN)/python -m pytest tests/image $(ARGS)
 
+.PHONY: cluster-test
+cluster-test: $(READY) ## install the chart on a real node, and run it there (as root; needs Go; long the first time)
+	@HOOKLINE_NODE=1 $(BIN)/python -m pytest --verbose tests/node $(ARGS)
+
 UV_LOCK = uv pip compile --quiet --universal --generate-hashes --no-annotate --custom-compile-command 'make lock'
 .PHONY: lock
 lock: ## write the locks anew from pyproject.toml (needs uv): everything, and of it what the image runs and is built with
 	@$(UV_LOCK) --group dev pyproject.toml --output-file requirements.lock
-	@$(UV_LOCK) --constraints requirements.lock --extra postgres pyproject.toml --output-file requirements-run.lock
+	@$(UV_LOCK) --constraints requirements.lock --extra otel --extra postgres pyproject.toml --output-file requirements-run.lock
+	@$(UV_LOCK) --constraints requirements.lock --group pictures --output-file requirements-pictures.lock
 	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(UV_LOCK) --constraints requirements.lock --output-file requirements-build.lock -
 

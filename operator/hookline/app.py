@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -26,11 +27,13 @@ from hookline.lead import lease_of, patiently, take_over
 from hookline.observe import jwks
 from hookline.observe.metrics import Metrics
 from hookline.observe.server import Server
+from hookline.observe.tracing import make_tracer
 from hookline.outbox.health import OPERATIONS, StoreHealth
 from hookline.outbox.sealing import Sealing, read_keys
 from hookline.outbox.sqlite import SqliteStore
 from hookline.outbox.store import Store
 from hookline.rooms import Rooms
+from hookline.serve.server import ApiServer, Behind, make_api
 from hookline.settings import Settings
 from hookline.stored import Retention
 from hookline.vitals import Vitals
@@ -48,6 +51,7 @@ START_RETRY_SECONDS = 2.0
 FIRST_LOOK_SECONDS = 60.0
 LAST_STATUS_SECONDS = 2.0
 STORE_LOOK_SECONDS = 0.5
+LAST_SPANS_SECONDS = 1.0
 
 
 class App:
@@ -56,8 +60,12 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics(OPERATIONS, settings.subscription_metrics)
+        self.tracer = make_tracer(
+            wanted=settings.tracing, cluster=settings.cluster_name, environ=os.environ, counted=self.metrics.spans
+        )
         self.stopped = asyncio.Event()
         self.port = 0
+        self.api: ApiServer | None = None
         self.lease: Lease | None = None
         self.health = StoreHealth(time.monotonic, self.metrics.store_failed, self._fail, self._may_write)
         self.vitals = Vitals(self.metrics, self.health, settings.watch_idle_seconds)
@@ -98,9 +106,11 @@ class App:
         self.port = await self.server.start()
         log.info("serving /metrics, /healthz and /readyz", extra={"port": self.port})
         self._spawn(self.vitals.pulse.run())
+        behind = Behind(self.kube, self.store, self._uid_of, self._unreadable, self.metrics.api_answered)
+        self.api = await make_api(settings, behind, time.monotonic)
         await self._take_the_lead()
         sequences = await _patiently(self.store.sequences)
-        self.rooms = rooms = Rooms(settings, self.kube, self.store, self.metrics, sequences)
+        self.rooms = rooms = Rooms(settings, self.kube, self.store, self.metrics, sequences, self.tracer)
         self.vitals.rooms = rooms
         rooms.access.remember(await _patiently(self.store.grounds))
         await _patiently(rooms.flow.begin)
@@ -152,7 +162,8 @@ class App:
         if self._failure is None:
             self._failure = error
             known = isinstance(error, HooklineError)
-            log.critical("stopping: %s", error if known else type(error).__name__, exc_info=None if known else error)
+            text, trace = (error, None) if known else (type(error).__name__, error)
+            log.critical("stopping: %s", text, exc_info=trace, extra={"reason": type(error).__name__})
         if isinstance(error, LeadershipLost):
             self.health.shut(Fenced(str(error)))
         self.stopped.set()
@@ -197,6 +208,8 @@ class App:
     async def _stop(self) -> None:
         """Stop working, close the outbox, and only then let another process lead."""
         log.info("stopping", extra={"in_flight": self.rooms.dispatcher.in_flight if self._started else 0})
+        if self.api is not None:
+            await self.api.stop()
         if self.vitals.rooms is not None:
             await self._stop_working()
         await _end(self._tasks)
@@ -207,6 +220,8 @@ class App:
                 await self.lease.release()
             await self.server.stop()
             await self.kube.close()
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close, LAST_SPANS_SECONDS)
         log.info("stopped")
 
     async def _stop_working(self) -> None:
@@ -275,6 +290,17 @@ class App:
 
     def _public_keys(self, namespace: str, name: str) -> Sequence[str] | None:
         return self.rooms.status.public_keys(namespace, name) if self._started else None
+
+    def _uid_of(self, namespace: str, name: str) -> str | None:
+        return self.rooms.reconciler.uid_of(namespace, name)
+
+    def _unreadable(self) -> tuple[str, str] | None:
+        """Why nobody can read deliveries here now, as a reason and a sentence."""
+        if self._started and self._may_write():
+            return None
+        if self.vitals.standby or self._started:
+            return "NotLeader", "another pod has the outbox: ask the one that leads"
+        return "ServiceUnavailable", "the operator is starting"
 
     def _unready(self) -> str:
         if failing := self.health.failing:

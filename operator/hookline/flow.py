@@ -35,7 +35,9 @@ from hookline.model import (
     Target,
     WatchCommit,
 )
+from hookline.observe.journal import Journal
 from hookline.observe.metrics import Metrics
+from hookline.observe.tracing import Tracer
 from hookline.outbox.store import Store
 from hookline.reasons import DROP_REASONS
 from hookline.render.renderer import Renderer
@@ -43,13 +45,12 @@ from hookline.scopes import needs_old_objects, scopes_of
 from hookline.settings import Settings
 from hookline.spec import NamespacesFrom, Operation, Source, Subscription
 from hookline.status.writer import StatusWriter
+from hookline.turns import Turn
 from hookline.watch.discovery import Discovery
 from hookline.watch.manager import WatchManager
 from hookline.watch.namespaces import NamespaceIndex
 
 log = logging.getLogger(__name__)
-TURN_SECONDS = 0.02
-"""The event loop gets its turn after so long, between two expressions that are not of one change's matching."""
 LEFTOVER_SECONDS = 3600.0
 """No step of a watch takes so long: what came of a gone subscription is dropped by then."""
 NAMESPACES_SECONDS = 10.0
@@ -87,6 +88,7 @@ class Flow:
         status: StatusWriter,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -108,6 +110,7 @@ class Flow:
         )
         self._forgotten: dict[str, float] = {}
         self._may_sweep = False
+        self._journal = Journal(lambda uid: active.subscription if (active := self._active.get(uid)) else None, tracer)
 
     def join(self, watches: WatchManager, dispatcher: Dispatcher, consents: Consents) -> None:
         """Hand in those that in their turn need this flow."""
@@ -151,6 +154,7 @@ class Flow:
                     newly_served.add(scope)
         self._active[uid] = Active(subscription, renderer, sources, fuses)
         self._backlog.belongs(uid, subscription.namespace)
+        self._metrics.each.known(uid, subscription.namespace, subscription.name)
         keys = frozenset(scope.key for scope in sources)
         for unwanted in self._router.scopes(uid) - keys:
             self._router.put(uid, unwanted, ())
@@ -218,6 +222,7 @@ class Flow:
 
     async def forget(self, uid: str) -> None:
         """Drop everything that a deleted subscription left."""
+        about = self._journal.about(uid)
         self._active.pop(uid, None)
         self.consents.forget(uid)
         self._router.remove(uid)
@@ -227,10 +232,11 @@ class Flow:
         self._sequences.pop(uid, None)
         self._targets.pop(uid, None)
         self._backlog.forget(uid)
+        self._metrics.each.gone(uid)
         self._forgotten[uid] = self._clock()
         self._unserved = {kind for kind in self._unserved if kind[0] != uid}
         await self._store.forget_subscription(uid)
-        log.info("a subscription is gone; dropped what it left", extra={"uid": uid})
+        log.info("a subscription is gone; dropped what it left", extra=about)
 
     async def sweep(self, existing: frozenset[str]) -> None:
         """Drop what subscriptions left that were deleted while nobody looked. The watches must have been started."""
@@ -260,22 +266,22 @@ class Flow:
         # An object may come before its namespace does. Raises ApiError: then the same changes come again.
         if unknown := [name for name in self._router.namespaces(changes) if self._namespaces.labels(name) is None]:
             await self._namespaces.learn(unknown)
-        begun = time.monotonic()
+        turn = Turn()
         found: list[tuple[Change, list[Rule]]] = []
         for change in changes:
             self._metrics.received(change.operation)
             found.append((change, self._router.candidates(change)))
-            begun = await _let_others_run(begun)
+            await turn.share()
         wanted: list[Wanted] = []
         for change, uids in zip(changes, await self.asked.matched(self._router, found), strict=True):
             self._metrics.matched(len(uids))
             wanted += [Wanted(uid, active.renderer, change) for uid in uids if (active := self._active.get(uid))]
         await self.asked.transform(wanted)
-        begun = time.monotonic()
+        turn = Turn()
         for item in wanted:
             if (message := self._render(item)) is not None:
                 messages.append(message)
-            begun = await _let_others_run(begun)
+            await turn.share()
         return messages
 
     def _render(self, item: Wanted) -> Message | None:
@@ -294,7 +300,7 @@ class Flow:
             self._drop(uid, error.reason, str(error))
             return None
         except Exception as error:  # one poison object must not stop the watch, whatever it does to us
-            log.exception("an event could not be rendered", extra={"subscription": uid, "object": change.uid})
+            log.exception("an event could not be rendered", extra={**self._journal.about(uid), "object": change.uid})
             self._drop(uid, "internal_error", f"an unexpected error ({type(error).__name__}): see the operator's log")
             return None
         self._sequences[uid] = sequence
@@ -303,6 +309,7 @@ class Flow:
 
     def committed(self, messages: Sequence[Message]) -> None:
         """These messages are durable: they may be sent."""
+        self._journal.stored(messages)
         self.dispatcher.notify({message.subscription for message in messages})
 
     def attempted(self, attempt: Attempt) -> None:
@@ -314,13 +321,11 @@ class Flow:
         active = self._active.get(uid)
         if self._status.attempt(attempt, active.subscription.disable_after if active is not None else 0.0):
             self._give_up(uid)
-        message, verdict = attempt.claimed.message, attempt.verdict
-        if log.isEnabledFor(logging.DEBUG):
-            fields = {"subscription": message.subscription, "webhook_id": message.id, "outcome": verdict.outcome.value}
-            log.debug("attempt: %s", verdict.reason, extra=fields)
+        self._journal.attempted(attempt, self._targets.get(uid))
 
     def counted(self, counts: Mapping[str, Counts]) -> None:
         """The outbox was counted: correct what was added and finished since."""
+        self._journal.tick()
         self._backlog.counted(counts)
         self._status.counts(counts, self._backlog.full)
 
@@ -328,7 +333,6 @@ class Flow:
         """Send nothing more to this endpoint until somebody asks for it; its messages stay."""
         if (target := self._targets.get(uid)) is not None:
             self.dispatcher.set_target(replace(target, paused=True))
-        log.warning("an endpoint was given up", extra={"subscription": uid})
 
     def attached(self, uid: str, scope: Scope, since: str) -> None:
         """A subscription's position in a watch is known: from here on its rules count."""
@@ -390,11 +394,3 @@ class Flow:
                 await self._namespaces.synced.wait()
         except TimeoutError:
             raise ApiError(0, "the namespaces can't be listed, so none can be selected by label") from None
-
-
-async def _let_others_run(begun: float) -> float:
-    """End a turn of the event loop that began then, when it was long enough. Returns when the present one began."""
-    if time.monotonic() <= begun + TURN_SECONDS:
-        return begun
-    await asyncio.sleep(0)
-    return time.monotonic()

@@ -67,19 +67,24 @@ class Access:
         return context
 
 
-def load_access(kubeconfig: str | None) -> Access:
+def load_access(kubeconfig: str | None, context: str | None = None) -> Access:
     """Read the credentials (blocking). Empty or None: ``KUBECONFIG``, else in-cluster, else ``~/.kube/config``.
 
-    Raises SettingsError when there are none, they are malformed, or they ask not to verify the server.
+    ``context`` is one of the kubeconfig's, empty or None for its current one. Raises SettingsError when there are no
+    credentials, they are malformed, or they ask not to verify the server.
     """
     from kubernetes import client, config  # half a second and 20 MiB, so not before it is needed
 
     # An empty proxy, because None would take the one of the environment.
     settings = client.Configuration(proxy="", no_proxy="")
     file = kubeconfig or os.environ.get("KUBECONFIG")
-    in_cluster = not file and "KUBERNETES_SERVICE_HOST" in os.environ
+    in_cluster = not file and not context and "KUBERNETES_SERVICE_HOST" in os.environ
     load: Callable[..., None] = config.load_incluster_config if in_cluster else config.load_kube_config
-    where = {} if in_cluster else {"config_file": file or "~/.kube/config", "persist_config": False}
+    where = (
+        {}
+        if in_cluster
+        else {"config_file": file or "~/.kube/config", "persist_config": False, "context": context or None}
+    )
     try:
         load(client_configuration=settings, **where)
     except Exception as error:  # whatever YAML, files and plugins raise

@@ -34,6 +34,7 @@ from hookline.flow import Flow
 from hookline.kube import KubeClient
 from hookline.model import Grant
 from hookline.observe.metrics import Metrics
+from hookline.observe.tracing import Tracer
 from hookline.outbox.schedule import next_attempt
 from hookline.outbox.store import Store
 from hookline.scopes import scope_keys, scopes_of
@@ -54,7 +55,13 @@ class Rooms:
     """
 
     def __init__(
-        self, settings: Settings, kube: KubeClient, store: Store, metrics: Metrics, sequences: Mapping[str, int]
+        self,
+        settings: Settings,
+        kube: KubeClient,
+        store: Store,
+        metrics: Metrics,
+        sequences: Mapping[str, int],
+        tracer: Tracer | None = None,
     ) -> None:
         self._metrics = metrics
         policy = AddressPolicy.parse(
@@ -81,7 +88,9 @@ class Rooms:
         self.discovery = discovery = Discovery(kube, clock=time.monotonic)
         on_error = metrics.status_patch_failed
         self.status = StatusWriter(kube, settings.status_interval_seconds, time.time, on_error)
-        self.flow = flow = Flow(settings, store, sequences, self.namespaces, discovery, self.status, metrics)
+        self.flow = flow = Flow(
+            settings, store, sequences, self.namespaces, discovery, self.status, metrics, tracer=tracer
+        )
         reviews = Reviews(kube, settings.access_reviews_per_second, time.monotonic, metrics.reviewed)
         self.access = Access(reviews, scopes_of, time.monotonic, self._granted, self._turned)
         judged = partial(judge, rand=random.random, next_attempt=next_attempt)
@@ -94,6 +103,7 @@ class Rooms:
             on_breaker=self.status.breaker,
             namespace_rate=settings.max_rate_per_namespace,
             may_send=self.access.may_send,
+            trace=None if tracer is None else tracer.headers,
         )
         self.watches = WatchManager(
             kube,

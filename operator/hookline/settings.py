@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from hookline.errors import SettingsError
 
 PREFIX = "HOOKLINE_"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MAX_KEY_OVERLAP = 7 * 86_400
 _SWITCH: dict[str, Any] = {"nargs": "?", "const": "true"}
 
@@ -40,6 +40,17 @@ class Settings:
     )
     listen_host: str = _setting("0.0.0.0", "address of /metrics, /healthz and /readyz")  # noqa: S104 (inside a pod)
     listen_port: int = _setting(8080, "port of /metrics, /healthz and /readyz; 0 takes a free one", least=0)
+    api_host: str = _setting(
+        "", "address of the API for deliveries; empty: 0.0.0.0 with a certificate, 127.0.0.1 without, the only one then"
+    )
+    api_port: int = _setting(8443, "port of the API for deliveries; 0: none", least=0)
+    api_tls_cert_file: str = _setting(
+        "", "PEM file with the certificate of the API for deliveries, read anew when it changes; empty: no TLS"
+    )
+    api_tls_key_file: str = _setting("", "PEM file with the key of that certificate")
+    api_max_body_bytes: int = _setting(
+        2 * 1024 * 1024, "how much of a message's body the API for deliveries shows", least=0
+    )
     ca_bundle: str = _setting("", "PEM file with certificate authorities that receivers may use beside the system's")
     allow_cidrs: tuple[str, ...] = _setting((), "address range that deliveries may reach though special")
     allow_hosts: tuple[str, ...] = _setting((), "host that deliveries may reach whatever it resolves to")
@@ -136,13 +147,31 @@ class Settings:
     lease_duration_seconds: float = _setting(15.0, "a leader that is silent for so long is replaced", least=1.0)
     lease_renew_deadline_seconds: float = _setting(10.0, "a leader that can't renew for so long stops", least=0.5)
     lease_retry_seconds: float = _setting(2.0, "how often the Lease is renewed or looked at", least=0.1)
+    subscription_metrics: int = _setting(
+        0,
+        "how many subscriptions get series of their own in /metrics, by namespace and name, those first known; all "
+        "others share one; each takes 12 series, and one for each reason of its failures; 0: none",
+        least=0,
+    )
     log_level: str = _setting("info", "debug, info, warning or error")
-    log_format: str = _setting("json", "json or text")
+    log_format: str = _setting("auto", "json, text, or auto, which is text on a terminal and json elsewhere")
+    tracing: bool = _setting(
+        False,
+        "export traces by OTLP over HTTP, as the standard variables OTEL_* say, and send traceparent on; needs "
+        "hookline[otel]",
+    )
 
     @classmethod
     def parse(cls, argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
         """Read flags, then environment, then defaults. Raises SettingsError naming the setting and its right form."""
-        parser = argparse.ArgumentParser(prog="hookline run", description="Run the operator.", allow_abbrev=False)
+        parser = argparse.ArgumentParser(prog="hookline run", allow_abbrev=False)
+        cls.declare(parser)
+        return cls.chosen(parser.parse_args(list(argv)), environ)
+
+    @classmethod
+    def declare(cls, parser: argparse.ArgumentParser) -> None:
+        """Add a flag for each setting; what was not given is None in the parsed options."""
+        parser.description = "Run the operator."
         for item in fields(cls):
             text = f"{item.metadata['help']} (default: {_show(item.default)}; env: {_variable(item)})"
             parser.add_argument(
@@ -154,7 +183,11 @@ class Settings:
                 help=text.replace("%", "%%"),
                 **_SWITCH if isinstance(item.default, bool) else {},
             )
-        flags = vars(parser.parse_args(list(argv)))
+
+    @classmethod
+    def chosen(cls, options: argparse.Namespace, environ: Mapping[str, str]) -> Settings:
+        """From what a parser with these flags read, and the environment. Raises SettingsError."""
+        flags = vars(options)
         values: dict[str, Any] = {}
         for item in fields(cls):
             raw = flags[item.name]
@@ -182,17 +215,19 @@ class Settings:
             )
         if self.key_overlap_seconds > MAX_KEY_OVERLAP:
             raise SettingsError(f"key_overlap_seconds: must be at most {MAX_KEY_OVERLAP}, which are 7 days")
+        if bool(self.api_tls_cert_file) != bool(self.api_tls_key_file):
+            raise SettingsError("api_tls_cert_file, api_tls_key_file: give both, or none")
+        if not self.api_tls_cert_file and self.api_host not in ("", *LOOPBACK):
+            raise SettingsError(
+                f"api_host: must be {' or '.join(LOOPBACK)} without a certificate, because tokens and bodies would be "
+                "in clear; set api_tls_cert_file and api_tls_key_file"
+            )
         if self.log_level not in ("debug", "info", "warning", "error"):
             raise SettingsError(f"log_level: must be debug, info, warning or error, not {self.log_level!r}")
-        if self.log_format not in ("json", "text"):
-            raise SettingsError(f"log_format: must be json or text, not {self.log_format!r}")
+        if self.log_format not in ("auto", "json", "text"):
+            raise SettingsError(f"log_format: must be auto, json or text, not {self.log_format!r}")
         if self.ca_bundle and not Path(self.ca_bundle).is_file():
             raise SettingsError(f"ca_bundle: there is no file {self.ca_bundle!r}; write the path of a PEM file")
-
-
-def from_process(argv: Sequence[str]) -> Settings:
-    """The settings of this process: its flags and its environment."""
-    return Settings.parse(argv, os.environ)
 
 
 def _flag(item: Field[Any]) -> str:

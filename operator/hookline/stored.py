@@ -35,6 +35,50 @@ class Pruned:
         return self.aged.delivered + self.aged.dead + self.crowded.delivered + self.crowded.dead
 
 
+class DeliveryState(StrEnum):
+    """Where a stored message is on its way. One that is in flight waits, too: it is handed out for an attempt."""
+
+    PENDING = "Pending"
+    IN_FLIGHT = "InFlight"
+    DELIVERED = "Delivered"
+    DEAD = "Dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A stored message without its content, and what became of it.
+
+    ``id`` is its webhook-id, ``size`` the bytes of headers and body. ``attempts`` were made since it was stored or last
+    replayed; ``reason`` and ``status_code`` are of the last verdict, None before the first. ``due`` is set while it
+    waits, ``finished`` afterwards.
+    """
+
+    id: str
+    sequence: int
+    object_uid: str
+    event_type: str
+    size: int
+    state: DeliveryState
+    attempts: int
+    reason: str | None
+    status_code: int | None
+    observed: float
+    stored: float
+    due: float | None
+    finished: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPage:
+    """Some deliveries of one subscription, the newest first; ``before`` is where the next page begins, None at the end.
+
+    A page may be short, or empty, and not be the last one.
+    """
+
+    items: tuple[Delivery, ...]
+    before: int | None
+
+
 class ReplayState(StrEnum):
     """The states of messages that a replay may ask for, as in ``spec.states``."""
 

@@ -72,6 +72,10 @@ class TestOpenAndClose:
             lambda s: s.replay(Replay("r", A)),
             lambda s: s.replay_counts(),
             lambda s: s.forget_replay("r"),
+            lambda s: s.deliveries(A, [], 1),
+            lambda s: s.delivery(A, "msg_0001"),
+            lambda s: s.deliveries_of(A, ["msg_0001"]),
+            lambda s: s.follow(A, lambda _: None),
             lambda s: s.size(),
         ],
     )

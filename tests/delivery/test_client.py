@@ -155,7 +155,7 @@ async def test_redirects_are_not_followed(client, receiver, tools, status):
     [
         *("webhook-id", "Webhook-Signature", "webhook-timestamp", "hookline-sequence", "Host", "content-length"),
         *("Content-Type", "Transfer-Encoding", "connection", "user-agent", "Accept-Encoding", "ce-id", "proxy-x"),
-        *("x y", "x:", "", "x\r\nwebhook-id", "ü"),
+        *("x y", "x:", "", "x\r\nwebhook-id", "ü", "traceparent", "Tracestate"),
     ],
 )
 async def test_a_custom_header_that_is_reserved_or_malformed_never_reaches_the_wire(client, receiver, tools, name):

@@ -22,7 +22,7 @@ class Gate:
         self.asked = asyncio.Event()
         self.open = asyncio.Event()
 
-    async def send(self, target: Target, message: Message, timestamp: int) -> Response:
+    async def send(self, target: Target, message: Message, timestamp: int, headers: object) -> Response:
         self.asked.set()
         await self.open.wait()
         return Response(200)

@@ -48,7 +48,8 @@ def test_they_hold_what_the_project_needs_to_run_and_to_be_built_and_no_tool_of_
     told = project()
     run = pins("requirements-run.lock").keys()
     assert names(told["project"]["dependencies"]) <= run
-    assert names(told["project"]["optional-dependencies"]["postgres"]) <= run
+    for extra in ("otel", "postgres"):
+        assert names(told["project"]["optional-dependencies"][extra]) <= run
     assert names(told["build-system"]["requires"]) <= pins("requirements-build.lock").keys()
     assert not run & {"pytest", "mypy", "ruff", "hatchling", "trustme", "pip"}
 

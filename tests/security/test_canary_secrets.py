@@ -18,6 +18,7 @@ import yaml
 from hookline import keys
 from support.authority import pair
 from support.cluster import eventually
+from support.collector import Collector
 from support.leaks import canary, forms, leaks
 from support.live import LiveReceiver
 from support.receiver import Answer, Receiver
@@ -126,6 +127,15 @@ def endpoints(receiver, estate):
 
 
 @pytest.fixture
+def collector(monkeypatch):
+    """Where traces go."""
+    with Collector() as running:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+        yield running
+
+
+@pytest.fixture
 def kubeconfig(control_plane, kubectl, namespace, estate, tmp_path):
     """A kubeconfig with a token, which is a canary, too."""
     kubectl("create", "serviceaccount", "hookline", "-n", namespace)
@@ -194,13 +204,25 @@ def malform(estate, subscriptions, endpoints):
 
 @pytest.mark.parametrize("sealed", [True, False], ids=["sealed outbox", "clear outbox"])
 def test_fifty_secrets_come_out_nowhere(
-    make_operator, subscriptions, config_map, kubectl, namespace, estate, endpoints, kubeconfig, tmp_path, sealed
+    make_operator,
+    subscriptions,
+    config_map,
+    kubectl,
+    namespace,
+    estate,
+    endpoints,
+    kubeconfig,
+    collector,
+    tmp_path,
+    sealed,
 ):
     outbox_key = random.token_bytes(32)
     estate.canaries["outbox key"] = outbox_key
     (tmp_path / "outbox.key").write_text(base64.b64encode(outbox_key).decode())
     key_file = ("--outbox-key-file", str(tmp_path / "outbox.key")) if sealed else ()
-    operator = make_operator("--kubeconfig", str(kubeconfig), "--key-overlap-seconds", "3", *key_file).start()
+    operator = make_operator(
+        "--kubeconfig", str(kubeconfig), "--key-overlap-seconds", "3", "--tracing", *key_file
+    ).start()
     clients = trustme.CA()
     certificate, private = pair(clients.issue_cert(common_name="hookline"))
     estate.canaries["client key"] = private.encode()
@@ -231,13 +253,15 @@ def test_fifty_secrets_come_out_nowhere(
     operator.start()
     assert operator.stop() == 0
     places |= {f"{name} after a restart": content for name, content in searched(operator, kubectl, namespace).items()}
+    places["traces"] = b"".join(collector.raw)
     assert len(estate.canaries) >= 50
     assert leaks(estate.canaries, places) == []
     # What is no secret is found, by the same search, in the same places.
     uid = subscriptions.get("gone")["metadata"]["uid"].encode()
     planted = {"subscription": uid, "reason": b"EndpointGone", "metric": b"hookline_outbox_messages"}
+    planted["verdict"] = b"HTTP410"
     found = {line.partition(" in ")[2].partition(" (")[0] for line in leaks(planted, places)}
-    assert {"log", "status", "events", "metrics", "file outbox.db-wal"} <= found
+    assert {"log", "status", "events", "metrics", "file outbox.db-wal", "traces"} <= found
     objects = leaks({"object": b"planted-in-an-object"}, places)
     assert any("file" in line for line in objects) is not sealed, "the control: what a body holds is found in clear"
 

@@ -398,6 +398,8 @@ REFUSED: dict[str, tuple[Spec, str, str]] = {
             "CE-Type",
             "hookline-x",
             "Proxy-Authorization",
+            "TraceParent",
+            "tracestate",
             "Accept-Encoding",
             "Connection",
             "Content-Type",

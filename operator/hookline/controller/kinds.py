@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from hookline import reasons
 from hookline.errors import SpecError
-from hookline.spec import Content, Subscription
+from hookline.model import Resource
+from hookline.spec import Content, NamespacesFrom, Source, Subscription
 
 
 def check_kinds(subscription: Subscription, secret_metadata: bool) -> None:
@@ -28,3 +29,10 @@ def check_kinds(subscription: Subscription, secret_metadata: bool) -> None:
         if kind == ("v1", "Secret") and payload.content is not Content.METADATA and not payload.transform:
             message = "of kind Secret only metadata can be watched: set `content: Metadata`, or a `transform` of it"
             raise SpecError(reasons.KIND_REFUSED, "spec.payload", message)
+
+
+def check_scope(source: Source, resource: Resource) -> None:
+    """Refuse namespaces of a kind that is in none. Raises SpecError (InvalidSpec)."""
+    if not resource.namespaced and source.namespaces_from is not NamespacesFrom.SAME:
+        message = f"{source.kind} is a cluster-scoped kind: leave `namespaces` out"
+        raise SpecError(reasons.INVALID_SPEC, "spec.sources", message)

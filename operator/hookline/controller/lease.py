@@ -130,6 +130,7 @@ class Lease:
         if self.leading:
             try:
                 await self._write({"holderIdentity": ""})
+                log.info("this process leads no longer: the Lease is released", extra={"lease": self._where["name"]})
             except ApiError as error:
                 log.info("the Lease was not released; it runs out by itself: %s", error)
         self._lease = None

@@ -16,7 +16,7 @@ from hookline import paths, reasons
 from hookline.controller.access import Access
 from hookline.controller.credentials import CheckProfile, CheckUrl, check_token_url, references, unchecked
 from hookline.controller.endpoint import path_secret_name
-from hookline.controller.kinds import check_kinds
+from hookline.controller.kinds import check_kinds, check_scope
 from hookline.controller.listing import list_objects
 from hookline.controller.polled import Api, Name
 from hookline.controller.quota import Quota
@@ -25,7 +25,7 @@ from hookline.controller.secrets import PLURAL as SECRETS
 from hookline.controller.target import literal_endpoint, prepare
 from hookline.errors import ApiError, HooklineError, NotServed, SpecError
 from hookline.model import Finding, Object, Resource, Target
-from hookline.spec import NamespacesFrom, Source, Subscription
+from hookline.spec import Source, Subscription
 
 log = logging.getLogger(__name__)
 WORKERS = 4
@@ -274,9 +274,7 @@ class Reconciler:
             resource = await self._resolve(source.api_version, source.kind)
         except NotServed:
             return None
-        if not resource.namespaced and source.namespaces_from is not NamespacesFrom.SAME:
-            message = f"{source.kind} is a cluster-scoped kind: leave `namespaces` out"
-            raise SpecError(reasons.INVALID_SPEC, "spec.sources", message)
+        check_scope(source, resource)
         return resource
 
     def _admit(self, uid: str, refusal: str) -> None:

@@ -113,7 +113,7 @@ class Replays:
             except NotServed:
                 self._lost(uid)
             except ApiError as error:
-                log.warning("a replay's turn failed, it will be tried again: %s", error, extra={"uid": uid})
+                log.warning("a replay's turn failed, it will be tried again: %s", error, extra=_about(obj))
 
     async def _look(self, uid: str, obj: Object, counts: ReplayCounts | None) -> None:
         if counts is None:
@@ -130,6 +130,8 @@ class Replays:
             self._open[uid] = shown
             if finding.final:
                 del self._open[uid]
+                if finding.counts is not None:
+                    log.info("a replay is done", extra={**_about(obj), "count": finding.counts.total})
 
     async def _begin(self, obj: Object) -> ReplayFinding:
         metadata = obj["metadata"]
@@ -146,11 +148,7 @@ class Replays:
             return ReplayFinding(None, error.reason, str(error))
         counts = await self._store.replay(request)
         self._replayed(subscription)
-        log.info(
-            "replaying %d messages",
-            counts.total,
-            extra={"replay": f"{metadata['namespace']}/{metadata['name']}", "subscription": subscription},
-        )
+        log.info("a replay is begun", extra={**_about(obj), "count": counts.total})
         return ReplayFinding(counts)
 
     def _lost(self, uid: str) -> None:
@@ -163,6 +161,14 @@ class Replays:
             existing = [obj async for obj in list_objects(self._api, reasons.REPLAY_PLURAL, self._namespaces)]
             for uid in known - {obj["metadata"]["uid"] for obj in existing}:
                 await self._store.forget_replay(uid)
+
+
+def _about(obj: Object) -> dict[str, str]:
+    metadata, name = obj["metadata"], (obj.get("spec") or {}).get("subscriptionName", "")
+    return {
+        "replay": f"{metadata['namespace']}/{metadata['name']}",
+        "subscription": f"{metadata['namespace']}/{name}",
+    }
 
 
 def _is_final(obj: Object) -> bool:

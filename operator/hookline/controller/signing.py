@@ -89,7 +89,8 @@ async def signing_keys(subscription: Subscription, secrets: Secrets) -> Signing:
         problem = "somebody else changed the Secret at the same time; it is tried again"
     except ApiError as error:
         problem = f"the Secret can't be changed: {error}"
-        log.warning("the keys can't be changed: %s", error, extra={"namespace": subscription.namespace, "secret": name})
+        about = {"subscription": "/".join(subscription.key), "secret": name}
+        log.warning("the signing keys can't be changed: %s", error, extra=about)
     return _signing(subscription, name, secret, secrets, problem)
 
 
@@ -113,7 +114,8 @@ async def _kept(subscription: Subscription, name: str, secret: Secret, secrets: 
         return secret, problem
     annotations = {ROTATED_FOR: subscription.rotate_key} if rotate else {}
     changed = await secrets.change(subscription.namespace, name, secret, _encoded(changes), annotations)
-    log.info("changed the signing keys", extra={"namespace": subscription.namespace, "secret": name, "new": rotate})
+    about = {"subscription": "/".join(subscription.key), "secret": name, "new": rotate}
+    log.info("the signing keys are changed", extra=about)
     return changed, problem
 
 

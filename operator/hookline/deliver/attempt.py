@@ -26,12 +26,16 @@ OVERDUE_SECONDS = 1.0
 
 _UNJUDGED_RETRY_SECONDS = 300.0
 
+Headers = tuple[tuple[str, str], ...]
+Trace = Callable[[Message, float], Headers]
+"""What an attempt that begins then (Unix seconds) sends on, so that the receiver can go on with its trace."""
+
 
 class Sender(Protocol):
     """What is needed of ``hookline.deliver.client.Client``."""
 
-    async def send(self, target: Target, message: Message, timestamp: int) -> Result:
-        """Make one attempt."""
+    async def send(self, target: Target, message: Message, timestamp: int, headers: Headers) -> Result:
+        """Make one attempt, with these headers, too."""
 
     def forget(self, subscription: str) -> None:
         """Drop what is kept for a subscription."""
@@ -47,7 +51,8 @@ def expired(claimed: Claimed, target: Target, now: float) -> Attempt | None:
 class Attempts:
     """Makes attempts. ``clock`` gives Unix time; ``in_flight`` is how many are under way."""
 
-    def __init__(self, client: Sender, judge: Judge, clock: Callable[[], float]) -> None:
+    def __init__(self, client: Sender, judge: Judge, clock: Callable[[], float], trace: Trace | None = None) -> None:
+        self._trace = trace
         self._client = client
         self._judge = judge
         self._clock = clock
@@ -59,9 +64,10 @@ class Attempts:
         started, begun = self._clock(), loop.time()
         self.in_flight += 1
         try:
-            result = await self._client.send(target, claimed.message, int(started))
+            headers = () if self._trace is None else self._trace(claimed.message, started)
+            result = await self._client.send(target, claimed.message, int(started), headers)
         except Exception as error:  # noqa: BLE001 (one message must not end the lane)
-            logger.error("attempt for %s/%s broke: %s", target.namespace, target.name, where(error))  # noqa: TRY400
+            logger.error("an attempt broke: %s", where(error), extra=_about(claimed, target))  # noqa: TRY400
             result = Failure(Reason.INTERNAL_ERROR)
         finally:
             self.in_flight -= 1
@@ -74,5 +80,13 @@ class Attempts:
         try:
             return self._judge(claimed, target.retry, result, now)
         except Exception as error:  # noqa: BLE001 (as above)
-            logger.error("no verdict for %s/%s: %s", target.namespace, target.name, where(error))  # noqa: TRY400
+            logger.error("no verdict: %s", where(error), extra=_about(claimed, target))  # noqa: TRY400
             return Verdict(Outcome.RETRY, str(Reason.INTERNAL_ERROR), retry_at=now + _UNJUDGED_RETRY_SECONDS)
+
+
+def _about(claimed: Claimed, target: Target) -> dict[str, object]:
+    return {
+        "subscription": f"{target.namespace}/{target.name}",
+        "webhook_id": claimed.message.id,
+        "attempt": claimed.attempts + 1,
+    }

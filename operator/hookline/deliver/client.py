@@ -10,8 +10,9 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Self, TypeVar
 
 import aiohttp
@@ -47,6 +48,8 @@ RESERVED_HEADERS = frozenset(
             "host",
             "keep-alive",
             "te",
+            "traceparent",
+            "tracestate",
             "trailer",
             "transfer-encoding",
             "upgrade",
@@ -131,13 +134,15 @@ class Client:
             prepared.authorizer.close()
         self._contexts.use(subscription, None)
 
-    async def send(self, target: Target, message: Message, timestamp: int) -> Result:
+    async def send(self, target: Target, message: Message, timestamp: int, headers: tuple[_Header, ...] = ()) -> Result:
         """Make one attempt, signed for ``timestamp`` (Unix seconds), within ``target.timeout`` seconds altogether.
+
+        ``headers`` are those of this attempt alone.
 
         Raises nothing but NotReadyError, when the target has no key to sign with.
         """
         return await self._guarded(
-            target, lambda prepared, pool, own: _exchange(prepared, pool, message, timestamp, own)
+            target, lambda prepared, pool, own: _exchange(prepared, pool, message, timestamp, (*own, *headers))
         )
 
     async def options(self, target: Target, headers: tuple[_Header, ...]) -> Answer | Failure:
@@ -171,16 +176,10 @@ class Client:
         if prepared is None or prepared.target is not target:
             self._contexts.use(target.subscription, target.tls)
             endpoint = self._transports.check(target.url)
-            theirs = header_name(target.auth)
             prepared = self._prepared[target.subscription] = _Prepared(
                 target,
                 URL(endpoint.url, encoded=True),
-                (
-                    *_OURS,
-                    *(((ORIGIN, target.origin),) if target.origin else ()),
-                    *(_custom_header(name, value, theirs) for name, value in target.headers),
-                    *(_custom_header(name, value) for name, value in static_headers(target.auth)),
-                ),
+                own_headers(target),
                 Signer(target.keys, target.schemes),
                 endpoint,
                 self._authorizer(prepared, target),
@@ -199,6 +198,28 @@ class Client:
 _OURS: tuple[_Header, ...] = (("user-agent", f"hookline/{__version__}"), ("accept-encoding", "identity"))
 
 
+def own_headers(target: Target) -> tuple[_Header, ...]:
+    """The headers that are the same for all messages of a target, in order; without a token that expires."""
+    theirs = header_name(target.auth)
+    return (
+        *_OURS,
+        *(((ORIGIN, target.origin),) if target.origin else ()),
+        *(_custom_header(name, value, theirs) for name, value in target.headers),
+        *(_custom_header(name, value) for name, value in static_headers(target.auth)),
+    )
+
+
+def signed_headers(message: Message, own: Iterable[_Header], timestamp: str, signature: str) -> CIMultiDict[str]:
+    """All headers of a request, in their order: the message's, then ``own``, then those by which it is verified."""
+    headers = CIMultiDict(message.headers)
+    headers.extend(own)
+    headers["webhook-id"] = message.id
+    headers["webhook-timestamp"] = timestamp
+    headers["webhook-signature"] = signature
+    headers["hookline-sequence"] = str(message.sequence)
+    return headers
+
+
 def _heeded(prepared: _Prepared, own: tuple[_Header, ...], answer: T) -> T:
     """The answer to an exchange; a 401 ends the token that it carried, a success speaks for it."""
     if prepared.authorizer is not None:
@@ -215,13 +236,8 @@ async def _exchange(
 ) -> Response:
     for _, value in message.headers:
         value.encode("ascii")  # aiohttp would send UTF-8
-    headers = CIMultiDict(message.headers)
-    headers.extend(prepared.headers)
-    headers.extend(own)
-    headers["webhook-id"] = message.id
-    headers["webhook-timestamp"] = str(timestamp)
-    headers["webhook-signature"] = prepared.signer.sign(message.id, timestamp, message.body)
-    headers["hookline-sequence"] = str(message.sequence)
+    signature = prepared.signer.sign(message.id, timestamp, message.body)
+    headers = signed_headers(message, chain(prepared.headers, own), str(timestamp), signature)
     answer = await pool.post(prepared.url, headers, message.body)
     try:
         await _drain(answer.content)

@@ -110,7 +110,8 @@ class Consents:
                 del self._open[target.subscription]
                 self._on_change(target.subscription, consent)
                 return
-            logger.info("no consent of %s/%s yet: %s", target.namespace, target.name, consent.problem)
+            about = {"subscription": f"{target.namespace}/{target.name}"}
+            logger.info("no consent of the endpoint yet: %s", consent.problem, extra=about)
             self._on_change(target.subscription, consent)
             try:
                 async with asyncio.timeout(pause * (1 + self._rand() / 10)):
@@ -123,7 +124,8 @@ class Consents:
         try:
             answer = await self._asker.options(target, question(self._origin, target.rate))
         except Exception as error:  # noqa: BLE001 (one endpoint's trouble must not end the asking)
-            logger.error("the handshake of %s/%s broke: %s", target.namespace, target.name, where(error))  # noqa: TRY400
+            about = {"subscription": f"{target.namespace}/{target.name}"}
+            logger.error("the handshake broke: %s", where(error), extra=about)  # noqa: TRY400
             answer = Failure(Reason.INTERNAL_ERROR)
         if isinstance(answer, Failure):
             return Consent(problem=f"OPTIONS failed: {answer.reason}")

@@ -17,7 +17,7 @@ from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from hookline.deliver.alarms import Alarms
-from hookline.deliver.attempt import Attempts, Judge, Sender, expired
+from hookline.deliver.attempt import Attempts, Judge, Sender, Trace, expired
 from hookline.deliver.bucket import Bucket
 from hookline.deliver.lane import Lane, Wish
 from hookline.deliver.outbox import Outbox
@@ -44,7 +44,8 @@ class Dispatcher:
 
     ``on_attempt`` is called once for each recorded attempt and must be quick; ``on_breaker`` when the circuit breaker
     of a subscription opened (True) or closed. ``clock`` gives Unix time. ``namespace_rate`` is how many attempts per
-    second all subscriptions of a namespace may begin together; 0: any number. ``may_send`` is asked of each.
+    second all subscriptions of a namespace may begin together; 0: any number. ``may_send`` is asked of each,
+    ``trace`` for headers of each attempt.
     """
 
     def __init__(
@@ -57,13 +58,14 @@ class Dispatcher:
         on_breaker: Callable[[str, bool], None] = lambda _, __: None,
         namespace_rate: int = 0,
         may_send: Callable[[str], bool] = lambda _: True,
+        trace: Trace | None = None,
     ) -> None:
         self._may_send = may_send
         self._namespace_rate = namespace_rate
         self._buckets: WeakValueDictionary[str, Bucket] = WeakValueDictionary()
         self._store = store
         self._client = client
-        self._attempts = Attempts(client, judge, clock)
+        self._attempts = Attempts(client, judge, clock, trace)
         self._on_attempt = on_attempt
         self._clock = clock
         self._on_breaker = on_breaker

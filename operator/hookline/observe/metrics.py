@@ -1,6 +1,7 @@
 """The metrics, in an own registry, named as Prometheus wants it, with bounded labels and known series from the start.
 
-https://prometheus.io/docs/practices/naming/ No label holds a name, a URL, a uid or a raw code.
+https://prometheus.io/docs/practices/naming/ No label holds a name, a URL, a uid or an unbounded code. Series of single
+subscriptions, which are opt-in, are in ``subscriptions``.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.process_collector import ProcessCollector
@@ -15,7 +17,9 @@ from prometheus_client.process_collector import ProcessCollector
 from hookline import __version__
 from hookline.expressions.worker import Cause
 from hookline.model import Attempt, Counts, Outcome
-from hookline.reasons import DROP_REASONS
+from hookline.observe.failures import FAILURE_REASONS, failure_reason
+from hookline.observe.subscriptions import SubscriptionMetrics
+from hookline.reasons import DROP_REASONS, SubscriptionState
 from hookline.spec import Operation
 from hookline.stored import Pruned
 
@@ -26,11 +30,15 @@ LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300
 class Metrics:
     """All metrics of one process. Every method records a fact; ``render`` gives the exposition.
 
-    ``store_operations`` are the names of all that can be asked of the outbox.
+    ``store_operations`` are the names of all that can be asked of the outbox. At most so many ``subscriptions`` have
+    series of their own, in ``each``.
     """
 
-    def __init__(self, store_operations: Sequence[str] = ()) -> None:
+    def __init__(self, store_operations: Sequence[str] = (), subscriptions: int = 0) -> None:
         registry = self.registry = CollectorRegistry()
+        self.each = SubscriptionMetrics(subscriptions)
+        if subscriptions:
+            registry.register(self.each)
         ProcessCollector(registry=registry)
         Info("hookline_build", "Version of Hookline and of Python.", registry=registry).info(
             {"version": __version__, "python": platform.python_version()}
@@ -53,6 +61,12 @@ class Metrics:
         )
         self._attempts = Counter(
             "hookline_delivery_attempts", "HTTP attempts, by outcome.", ["outcome"], registry=registry
+        )
+        self._failures = Counter(
+            "hookline_delivery_failures",
+            "Attempts that failed, and messages that expired, by reason.",
+            ["reason"],
+            registry=registry,
         )
         self._dead = Counter("hookline_messages_dead_lettered", "Messages given up.", registry=registry)
         self._pruned = Counter(
@@ -92,7 +106,10 @@ class Metrics:
             "hookline_watch_repairs", "Changes that a watch left out, by operation.", ["operation"], registry=registry
         )
         self._subscriptions = Gauge(
-            "hookline_subscriptions", "Subscriptions, by whether they are ready.", ["ready"], registry=registry
+            "hookline_subscriptions",
+            "Subscriptions: ready, suspended, disabled (their endpoint was given up or is gone), or not ready.",
+            ["state"],
+            registry=registry,
         )
         self._patches = Counter("hookline_status_patches", "Status patches written.", registry=registry)
         self._patch_errors = Counter(
@@ -102,6 +119,12 @@ class Metrics:
             "hookline_access_reviews",
             "SubjectAccessReviews of subscriptions' ServiceAccounts, by result.",
             ["result"],
+            registry=registry,
+        )
+        self._api_requests = Counter(
+            "hookline_api_requests",
+            "Requests to the API for deliveries, by verb and code; a watch when it begins.",
+            ["verb", "code"],
             registry=registry,
         )
         self._expression_deaths = Counter(
@@ -136,13 +159,24 @@ class Metrics:
             "Subscriptions whose endpoint's clock is off by more than receivers tolerate.",
             registry=registry,
         )
+        self._spans = Counter(
+            "hookline_trace_spans",
+            "Spans of traces, by what became of them: exported, or dropped (queue_full, export_failed).",
+            ["result"],
+            registry=registry,
+        )
         self.clocks([], 0)
+        self.spans("exported", 0)
+        self.spans("queue_full", 0)
+        self.spans("export_failed", 0)
         for name in store_operations:
             self._store_errors.labels(name)
         self._received_of = {operation: self._received.labels(operation.value) for operation in Operation}
         self._attempts_of = {outcome: self._attempts.labels(outcome.value) for outcome in Outcome}
         for operation in Operation:
             self._repairs.labels(operation.value)
+        for reason in FAILURE_REASONS:
+            self._failures.labels(reason)
         for reason in DROP_REASONS:
             self._dropped.labels(reason)
         for stage in ("url", "resolve", "connect", "peer"):
@@ -152,12 +186,12 @@ class Metrics:
         self.pruned(Pruned())
         for code in ("0", "4xx", "5xx"):
             self._patch_errors.labels(code)
-        for result in ("allowed", "denied", "failed"):
-            self._reviews.labels(result)
+        _begin(self._api_requests, ("list", "get", "watch"), ("200", "401", "403", "404", "429", "503"))
+        _begin(self._reviews, ("allowed", "denied", "failed"))
         for cause in Cause:
             self._expression_deaths.labels(cause.value)
-        for ready in ("true", "false"):
-            self._subscriptions.labels(ready)
+        for state in SubscriptionState:
+            self._subscriptions.labels(state.value)
 
     def received(self, operation: Operation) -> None:
         """A change came from a watch."""
@@ -178,14 +212,23 @@ class Metrics:
 
     def attempt(self, attempt: Attempt) -> None:
         """One attempt ended, or a message without one."""
+        latency, outcome = None, attempt.verdict.outcome
         if attempt.made:
-            self._attempts_of[attempt.verdict.outcome].inc()
+            self._attempts_of[outcome].inc()
             self._duration.observe(attempt.duration)
-        if attempt.verdict.outcome is Outcome.DELIVERED:
+        if outcome is Outcome.DELIVERED:
             finished = attempt.started + attempt.duration
-            self._latency.observe(max(0.0, finished - attempt.claimed.message.observed))
-        elif attempt.verdict.outcome is Outcome.DEAD:
-            self._dead.inc()
+            latency = max(0.0, finished - attempt.claimed.message.observed)
+            self._latency.observe(latency)
+        else:
+            self._failures.labels(failure_reason(attempt.verdict)).inc()
+            if outcome is Outcome.DEAD:
+                self._dead.inc()
+        self.each.attempt(attempt, latency)
+
+    def spans(self, result: str, count: int) -> None:
+        """So many spans of traces were ``exported``, or dropped: ``queue_full``, ``export_failed``."""
+        self._spans.labels(result).inc(count)
 
     def pruned(self, pruned: Pruned) -> None:
         """Finished messages were deleted."""
@@ -196,6 +239,10 @@ class Metrics:
     def reviewed(self, result: str) -> None:
         """One SubjectAccessReview ended: ``allowed``, ``denied`` or ``failed``."""
         self._reviews.labels(result).inc()
+
+    def api_answered(self, verb: str, code: int) -> None:
+        """The API for deliveries answered: ``list``, ``get``, ``watch`` or ``other``, with one of its few codes."""
+        self._api_requests.labels(verb, str(code)).inc()
 
     def expression_worker_died(self, cause: Cause) -> None:
         """A process for expressions ended in its work."""
@@ -249,11 +296,17 @@ class Metrics:
         self._skew.labels("worst").set(max(skews, key=abs, default=0))
         self._skewed.set(exceeding)
 
-    def subscriptions(self, ready: int, total: int) -> None:
-        """How many subscriptions there are and are ready."""
-        self._subscriptions.labels("true").set(ready)
-        self._subscriptions.labels("false").set(total - ready)
+    def subscriptions(self, states: Mapping[SubscriptionState, int]) -> None:
+        """How many subscriptions there are in each state."""
+        for state in SubscriptionState:
+            self._subscriptions.labels(state.value).set(states.get(state, 0))
 
     def render(self) -> bytes:
         """The exposition in Prometheus' text format. Takes milliseconds: call it off the event loop."""
         return generate_latest(self.registry)
+
+
+def _begin(metric: Counter, *values: Sequence[str]) -> None:
+    """Let a series exist for each combination of these labels."""
+    for labels in product(*values):
+        metric.labels(*labels)

@@ -135,8 +135,9 @@ class Store(Protocol):
     ) -> DeliveryPage:
         """A page of at most ``limit`` messages in one of ``states``, the newest first: by descending sequence number.
 
-        ``before`` is the last page's, None for the first. What is stored meanwhile is on no later page; nothing else is
-        told twice or left out. The work of one call is bounded: where few of many are in these states, a page is short.
+        Those numbers are unique. ``before`` is the last page's, None for the first: what is stored meanwhile is on no
+        later page, nothing else is told twice or left out. The work of one call is bounded: where few of many are in
+        these states, a page is short.
         """
 
     async def delivery(self, subscription: str, message_id: str) -> tuple[Delivery, Message] | None:

@@ -20,6 +20,7 @@ class Facts:
     its watch. ``full`` says that as many messages wait as may, ``broken`` that the circuit breaker is open; ``handled``
     is the last request carried out. ``consent`` is None where the endpoint's owner is not asked;
     ``access`` before the ServiceAccount's rights were looked up, and ``was_granted`` what was last known of them.
+    ``logged`` are status and reason of Ready as last written to the log.
     """
 
     namespace: str
@@ -44,6 +45,7 @@ class Facts:
     consent: Consent | None = None
     access: Grant | None = None
     was_granted: bool = False
+    logged: tuple[str, str] = ("", "")
 
     @classmethod
     def of(cls, obj: Object, finding: Finding) -> Facts:
@@ -51,6 +53,7 @@ class Facts:
         metadata, status = obj["metadata"], dict(obj.get("status") or {})
         conditions = {item.get("type"): item for item in status.get("conditions") or ()}
         delivering = conditions.get(reasons.DELIVERING, {}).get("status")
+        ready = conditions.get(reasons.READY, {})
         return cls(
             namespace=metadata["namespace"],
             name=metadata["name"],
@@ -58,6 +61,7 @@ class Facts:
             finding=finding,
             last_delivery=status.get("lastDelivery"),
             last_failure=status.get("lastFailure"),
+            logged=(ready.get("status", ""), ready.get("reason", "")),
             was_granted=conditions.get(reasons.AUTHORIZED, {}).get("status") == "True",
             failing={"True": False, "False": True}.get(delivering),
             health=Health.of(status, finding.generation),

@@ -15,6 +15,11 @@ from hookline.status.conditions import Condition, merge, timestamp
 from hookline.status.facts import Facts
 
 SHOWN_KEYS = 16
+_STATES = {
+    reasons.SUSPENDED: reasons.SubscriptionState.SUSPENDED,
+    reasons.ENDPOINT_GONE: reasons.SubscriptionState.DISABLED,
+    reasons.ENDPOINT_DISABLED: reasons.SubscriptionState.DISABLED,
+}
 
 
 def status_of(facts: Facts, now: float) -> dict[str, Any]:
@@ -42,19 +47,19 @@ def status_of(facts: Facts, now: float) -> dict[str, Any]:
     return {key: value for key, value in status.items() if value is not None}
 
 
-def is_ready(facts: Facts) -> bool:
-    """Whether Ready is True."""
-    return _ready(facts).status == "True"
+def state_of(facts: Facts) -> reasons.SubscriptionState:
+    """In short how it is, by the condition Ready."""
+    ready = _ready(facts)
+    otherwise = reasons.SubscriptionState.READY if ready.status == "True" else reasons.SubscriptionState.NOT_READY
+    return _STATES.get(ready.reason, otherwise)
 
 
 def _conditions(facts: Facts) -> list[Condition]:
     ready, accepted = _ready(facts), _accepted(facts)
     conditions = [ready, accepted, _authorized(facts), _delivering(facts), facts.clock.condition()]
     if ready.status != "True":
-        if ready.reason in reasons.TRANSIENT:
-            conditions.append(Condition(reasons.RECONCILING, "True", ready.reason, ready.message))
-        elif ready.reason != reasons.SUSPENDED:
-            conditions.append(Condition(reasons.STALLED, "True", ready.reason, ready.message))
+        kind = reasons.RECONCILING if ready.reason in reasons.TRANSIENT else reasons.STALLED
+        conditions.append(replace(ready, type=kind, status="True"))
     return conditions
 
 
@@ -66,7 +71,7 @@ def _accepted(facts: Facts) -> Condition:
 
 
 def _ready(facts: Facts) -> Condition:
-    finding = facts.finding
+    finding, suspended = facts.finding, facts.finding.blocked == reasons.SUSPENDED
     if not finding.accepted:
         return Condition(reasons.READY, "False", finding.reason, finding.message)
     if facts.store_fails:
@@ -74,11 +79,11 @@ def _ready(facts: Facts) -> Condition:
         return Condition(reasons.READY, "False", reasons.STORE_FAILING, message)
     if facts.access is not None and not facts.access.granted:
         return replace(_authorized(facts), type=reasons.READY, status="False")
-    if finding.blocked:
+    if finding.blocked and not suspended:
         return Condition(reasons.READY, "False", finding.blocked, finding.message)
     if facts.health.disabled:
         return Condition(reasons.READY, "False", facts.health.disabled, given_up(facts))
-    if facts.consent is not None and not facts.consent.proof:
+    if facts.consent is not None and not facts.consent.proof and not suspended:
         return _unproven(facts.consent)
     if facts.problems:
         return Condition(reasons.READY, "False", reasons.WATCH_FAILING, "; ".join(sorted(set(facts.problems.values()))))
@@ -87,6 +92,8 @@ def _ready(facts: Facts) -> Condition:
         return Condition(reasons.READY, "False", reasons.OVERFLOW, message)
     if not facts.wanted or facts.wanted - facts.watching.keys():
         return Condition(reasons.READY, "Unknown", reasons.PENDING, "the watches are being opened")
+    if suspended:  # as the spec wants it: a program that waits for Ready must not wait for ever
+        return Condition(reasons.READY, "True", reasons.SUSPENDED, finding.message)
     return Condition(reasons.READY, "True", reasons.WATCHING, _sentence(facts))
 
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, Protocol
 
 from hookline import reasons
 from hookline.errors import ApiError, NotServed
 from hookline.model import Attempt, Consent, Counts, Finding, Grant, Object, Outcome, Scope
-from hookline.status import events
+from hookline.status import changes, events
 from hookline.status.conditions import timestamp
 from hookline.status.facts import Facts
-from hookline.status.report import given_up, is_ready, signing_of, status_of
+from hookline.status.report import given_up, signing_of, state_of, status_of
 
 log = logging.getLogger(__name__)
 PARALLEL = 4
@@ -94,6 +95,7 @@ class StatusWriter:
     def breaker(self, uid: str, is_open: bool) -> None:
         """The circuit breaker of a subscription's endpoint opened or closed."""
         if (facts := self._facts.get(uid)) is not None:
+            changes.breaker(facts, is_open=is_open)
             facts.broken = is_open
             self._touch(uid)
 
@@ -135,9 +137,9 @@ class StatusWriter:
         return tuple((signing_of(facts) or {}).get("publicKeys") or ()) if facts is not None else ()
 
     @property
-    def readiness(self) -> tuple[int, int]:
-        """How many subscriptions are ready, of how many."""
-        return sum(is_ready(facts) for facts in self._facts.values()), len(self._facts)
+    def states(self) -> Mapping[reasons.SubscriptionState, int]:
+        """How many subscriptions are in each state that any is in."""
+        return Counter(state_of(facts) for facts in self._facts.values())
 
     def store_failing(self, *, failing: bool) -> None:
         """The outbox can't be read or written, which concerns all subscriptions; or it can again."""
@@ -198,6 +200,7 @@ class StatusWriter:
         given_up_now = attempt.current and facts.health.note(verdict, attempt.started, ended, disable_after)
         if given_up_now:
             where, note = (facts.namespace, facts.name, uid), given_up(facts)
+            changes.disabled(facts, note)
             self._events.append(events.warning(*where, facts.health.disabled, note, self._clock()))
         if attempt.skew is not None:
             facts.clock.note(attempt.skew)
@@ -266,6 +269,7 @@ class StatusWriter:
 
     async def _patch(self, uid: str, facts: Facts) -> bool:
         status = status_of(facts, self._clock())
+        changes.ready(facts, status["conditions"])
         if status == facts.status:
             return True
         try:

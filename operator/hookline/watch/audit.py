@@ -72,7 +72,7 @@ class Audit:
         pace: Pace,
     ) -> None:
         self.still = asyncio.Lock()
-        self._scope = scope
+        self._about = {"watch": scope.key}
         self._ledger = ledger
         self._teller = teller
         self._position = position
@@ -98,11 +98,11 @@ class Audit:
                 await self._once()
                 most = self._pace.audit
             except ApiError as error:
-                _log.info("watch %s can't be audited now: %s", self._scope.key, error)
+                _log.info("a watch can't be audited now: %s", error, extra=self._about)
             except TimeoutError:
-                _log.info("watch %s can't be audited now: it is too far behind", self._scope.key)
+                _log.info("a watch can't be audited now: it is too far behind", extra=self._about)
             except Exception:  # noqa: BLE001 (a defect here must not end the watch)
-                _log.exception("the audit of watch %s failed", self._scope.key)
+                _log.exception("the audit of a watch failed", extra=self._about)
 
     async def _once(self) -> None:
         if self._position() is None:
@@ -117,7 +117,7 @@ class Audit:
             told.update(await self._repair(suspects[start : start + AT_A_TIME], version))
         if told:
             counts = ", ".join(f"{count} {operation.value}" for operation, count in sorted(told.items()))
-            _log.warning("watch %s: the API server never told of some changes; repaired: %s", self._scope.key, counts)
+            _log.warning("the API server never told of some changes; repaired: %s", counts, extra=self._about)
 
     async def _differences(self) -> tuple[str, Sequence[Suspect]]:
         """The list's resourceVersion, and whatever is not as in the list: first the vanished ones."""

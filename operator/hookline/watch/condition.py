@@ -6,10 +6,12 @@ it is over; what the metrics ask.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from hookline.errors import ApiError
 
+_log = logging.getLogger(__name__)
 _PASSING = frozenset({408, 409, 425, 429})
 """Refusals of the moment."""
 
@@ -17,10 +19,11 @@ _PASSING = frozenset({408, 409, 425, 429})
 class Condition:
     """The condition of one watch. ``tell`` gets the problem or None, each once; ``lasting``: so many failures are one.
 
-    ``open`` says whether a stream is open now.
+    ``open`` says whether a stream is open now; ``key`` is the watch's name for the log.
     """
 
-    def __init__(self, tell: Callable[[ApiError | None], None], lasting: int) -> None:
+    def __init__(self, tell: Callable[[ApiError | None], None], lasting: int, key: str = "") -> None:
+        self._about = {"watch": key}
         self.open = False
         self._tell = tell
         self._lasting = lasting
@@ -43,9 +46,13 @@ class Condition:
         """A try failed; but an open stream that just broke is nothing but the end of that stream."""
         if error.status or not self.open:
             self.failed(error)
+        else:
+            _log.debug("the stream of a watch ended early: %s", error, extra=self._about)
 
     def failed(self, error: ApiError) -> None:
         """Tell what waiting does not heal at once, anything else when it lasts."""
+        level = logging.DEBUG if self.failing else logging.INFO
+        _log.log(level, "a watch fails, it is tried again: %s", error, extra=self._about)
         self._failures += 1
         self._inside = self.open
         refused = 400 <= error.status < 500 and error.status not in _PASSING
@@ -54,6 +61,8 @@ class Condition:
 
     def succeeded(self) -> None:
         """A stream brought something, or ended well."""
+        if self.failing:
+            _log.info("a watch works again", extra=self._about)
         self._failures = 0
         self._inside = False
         self._report(None)

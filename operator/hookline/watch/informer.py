@@ -52,7 +52,8 @@ class Informer:
     ) -> None:
         self.scope = scope
         self.synced = asyncio.Event()
-        self.condition = Condition(partial(hooks.on_problem, scope), (pace or Pace()).lasting)
+        self.condition = Condition(partial(hooks.on_problem, scope), (pace or Pace()).lasting, scope.key)
+        self._about = {"watch": scope.key}
         self._client = client
         self._hooks = hooks
         self._ledger = Ledger(store, scope, hooks.after_commit, random, partial(hooks.on_drop, scope))
@@ -149,8 +150,8 @@ class Informer:
         try:
             await self._step()
             self.condition.succeeded()
-        except ResourceGone as error:
-            _log.warning("watch %s: the history from %s on is gone (%s); listing anew", self.scope.key, self._rv, error)
+        except ResourceGone:
+            _log.warning("a watch's history from %s on is gone: listing anew", self._rv, extra=self._about)
             self._rv = RELIST if self._rv else None
         except (Forbidden, NotServed) as error:
             await self._parked(error)
@@ -160,10 +161,9 @@ class Informer:
             self.condition.interrupted(error)
         except ApiError as error:
             self._look_ahead = True
-            _log.info("watch %s is interrupted: %s", self.scope.key, error)
             self.condition.interrupted(error)
         except Exception as error:  # noqa: BLE001 (a defect in one watch must not end it, nor touch another)
-            _log.exception("watch %s failed; it begins again at its checkpoint", self.scope.key)
+            _log.exception("a watch failed: it begins again at its checkpoint", extra=self._about)
             self.condition.failed(ApiError(0, f"an unexpected error ({type(error).__name__}): see the operator's log"))
         finally:
             self.condition.open = False
@@ -197,7 +197,7 @@ class Informer:
         head = wire.decode_page(raw, self.scope.resource).resource_version
         self._contact = self._clock()
         if went_back(head, self._rv or ""):
-            _log.warning("watch %s: the API server's history went back; listing anew", self.scope.key)
+            _log.warning("the API server's history went back: listing anew", extra=self._about)
             self._rv = RELIST
         else:
             self._look_ahead = False
@@ -215,7 +215,9 @@ class Informer:
         async with self._client.stream(self._path, params, self._pace.idle, accept=accept) as batches:
             self._contact = self._clock()
             self.condition.opened()
-            self.synced.set()
+            if not self.synced.is_set():
+                _log.info("a watch is started", extra=self._about)
+                self.synced.set()
             async for lines in batches:
                 self._contact = self._clock()
                 for start in range(0, len(lines), self._pace.batch):
@@ -262,6 +264,7 @@ class Informer:
         Two readings of one snapshot, the first of metadata only, so that an object that was deleted and made anew under
         its name is told as deleted before it is told as created, without holding the creations in memory.
         """
+        began = self._clock()
         await self._ledger.commit(resource_version=RELIST)
         if self._head != _NEVER_SERVED:
             self._positioned.clear()
@@ -282,6 +285,7 @@ class Informer:
         await self._tell_vanished(known, version)  # a server that ignores "Exact" gave a later snapshot
         await self._ledger.commit(resource_version=version)
         self._arrive(version)
+        _log.info("a watch is listed anew", extra={**self._about, "duration": max(0.0, self._clock() - began)})
 
     async def _tell_vanished(self, gone: set[str], list_version: str) -> None:
         uids = sorted(gone)
@@ -330,9 +334,9 @@ class Informer:
                 failures = 0
                 continue
             except ApiError as error:
-                _log.info("watch %s: whole objects can't be listed now: %s", self.scope.key, error)
+                _log.info("whole objects can't be listed now: %s", error, extra=self._about)
             except Exception:  # noqa: BLE001 (who waits for whole objects would wait for ever)
-                _log.exception("watch %s: listing whole objects failed; it is tried again", self.scope.key)
+                _log.exception("listing whole objects failed: it is tried again", extra=self._about)
             failures += 1
             await asyncio.sleep(delay(failures, self._pace.retry, self._random))
 
@@ -370,7 +374,7 @@ class Informer:
     def _poisoned(self, error: ApiError) -> None:
         place = self._rv or ""
         self._poison = (place, self._poison[1] + 1 if self._poison[0] == place else 1)
-        _log.warning("watch %s: %s (time %d at this place)", self.scope.key, error, self._poison[1])
+        _log.warning("a watch's event can't be read: %s", error, extra={**self._about, "count": self._poison[1]})
         if self._poison[1] >= self._pace.poison and self._rv:
             self._rv = RELIST
             self._poison = ("", 0)

@@ -134,7 +134,7 @@ class Ledger:
         try:
             await self._persist(lambda: self._store.commit(piece))
         except ValueRefused as error:
-            _log.error("watch %s: left out what can't be stored: %s", self._key, error)
+            _log.error("left out what can't be stored: %s", error, extra={"watch": self._key})
             self._on_drop("not_storable")
             return False
         return True
@@ -148,7 +148,7 @@ class Ledger:
                 raise
             except StoreError as error:
                 failures += 1
-                _log.warning("watch %s stands still: the store fails (%s)", self._key, error)
+                _log.warning("a watch stands still: the store fails (%s)", error, extra={"watch": self._key})
                 await asyncio.sleep(delay(failures, _PAUSES, self._random))
 
 

@@ -183,7 +183,8 @@ class WatchManager:
         self._doomed |= ending - held
         await _end([task for key in ending if (task := self._runs.pop(key, None))])
         for key in ending:
-            self._informers.pop(key, None)
+            if self._informers.pop(key, None) is not None:
+                _log.info("a watch is stopped: nobody wants it", extra={"watch": key})
         for key in tuple(self._doomed):
             await self._store.forget_scope(key)
             await self._store.forget_scope(full_key(key))
@@ -250,11 +251,12 @@ class WatchManager:
         try:
             self._on_attached(uid, scope, self._since[pair])
             if pair in self._passed - self._told:
-                _log.warning("watch %s went on without a subscription that listened to it", scope.key)
+                about = {"watch": scope.key, "uid": uid}
+                _log.warning("a watch went on without a subscription that listened to it", extra=about)
                 self._on_gap(uid, scope)
                 self._told.add(pair)
         except Exception:  # noqa: BLE001 (what is wrong with one subscription must not touch another)
-            _log.exception("a subscription can't listen to %s", scope.key)
+            _log.exception("a subscription can't listen", extra={"watch": scope.key, "uid": uid})
 
     async def _attach(self, uid: str, scope: Scope) -> None:
         pair = (uid, scope.key)
@@ -264,7 +266,8 @@ class WatchManager:
                 try:
                     self._since[pair] = await self._store.attach(uid, scope.key, position)
                 except Exception as error:  # noqa: BLE001 (nobody would notice the end of this task)
-                    _log.warning("a subscription can't listen to %s yet: %s", scope.key, error)
+                    about = {"watch": scope.key, "uid": uid}
+                    _log.warning("a subscription can't listen yet: %s", error, extra=about)
                     failures += 1
                     await asyncio.sleep(delay(failures, _PAUSES, self._random))
             self._attaching.pop(pair, None)

@@ -85,6 +85,16 @@ def test_a_coalesced_change_says_so():
     assert json.loads(render(change(coalesced=True), format=Format.RAW).body)["coalesced"] is True
 
 
+def test_a_deletion_is_partial_only_where_the_last_state_is_not_known_in_whole():
+    """One that was seen brings the last state in whole; one that was found out later has what was kept."""
+    kept = config_map(version="5")
+    seen = change(Operation.DELETED, config_map(version="9", data={"a": "1"}), kept, partial=True)
+    assert "partial" not in json.loads(render(seen, format=Format.RAW).body)
+    vanished = change(Operation.DELETED, kept, kept, partial=True)
+    assert json.loads(render(vanished, format=Format.RAW).body)["partial"] is True
+    assert json.loads(render(vanished, format=Format.RAW, exclude=("metadata.name",)).body)["partial"] is True
+
+
 def test_the_cluster_is_the_first_part_of_the_source():
     seen = change(obj=config_map(), resource=DEPLOYMENTS)
     assert (

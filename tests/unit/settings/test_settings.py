@@ -39,6 +39,8 @@ def test_a_switch_is_a_flag_alone_or_says_true_or_false():
         (["--allow-cidr", "10.0.0.1/8"], "allow_cidrs: '10.0.0.1/8'"),
         (["--log-level", "loud"], "log_level: must be debug, info, warning or error"),
         (["--ca-bundle", "/nowhere"], "ca_bundle: there is no file"),
+        (["--api-tls-cert-file", "a"], "api_tls_cert_file, api_tls_key_file: give both, or none"),
+        (["--api-host", "0.0.0.0"], "api_host: must be 127.0.0.1 or ::1 or localhost without a certificate"),
     ],
 )
 def test_a_malformed_setting_is_named(argv, sentence):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-import hookline.flow
+import hookline.turns
 from hookline.errors import ExpressionError
 from hookline.expressions.expression import SLOW_TIMES
 from hookline.flow import Flow
@@ -164,7 +164,7 @@ async def test_others_get_their_turn_between_changes_that_take_long(
     whole = Whole(store, Settings())
     await whole.activate(subscription())
     clock = itertools.count(0.0, step)
-    monkeypatch.setattr(hookline.flow, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(hookline.turns, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     seen = 0
 
     async def other() -> None:

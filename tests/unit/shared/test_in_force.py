@@ -78,7 +78,7 @@ async def test_what_is_put_out_of_force_by_a_quota_is_told_of_the_gap(flow, note
     dropped = []
     notes.drop = notes.drop_target = notes.forget = lambda uid: None
     notes.set_target = lambda target: None
-    monkeypatch.setattr(flow, "_metrics", SimpleNamespace(dropped=dropped.append))
+    monkeypatch.setattr(flow._metrics, "dropped", dropped.append)
     await flow.activate(OURS, [CONFIG_MAPS])
     flow.withdraw("u1", gap)
     flow.withdraw("u1", gap)

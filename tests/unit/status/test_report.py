@@ -3,11 +3,11 @@
 import pytest
 
 from hookline import reasons
-from hookline.model import Counts, Finding, Scope
+from hookline.model import Consent, Counts, Finding, Scope
 from hookline.status.conditions import Condition, merge
 from hookline.status.facts import Facts
 from hookline.status.health import Health
-from hookline.status.report import status_of
+from hookline.status.report import state_of, status_of
 from support.samples import CONFIG_MAPS
 
 SCOPE = Scope(CONFIG_MAPS, "shop")
@@ -82,11 +82,34 @@ def test_a_destination_that_is_refused_when_it_is_sent_to_has_a_reason_of_its_ow
     assert "administrator" in found["message"]
 
 
-def test_suspended_is_no_failure():
-    found = conditions(facts(Finding(2, True, "Valid", "suspended", blocked=reasons.SUSPENDED)))
-    assert found["Ready"]["reason"] == "Suspended"
+SUSPENDED = Finding(2, True, "Valid", "suspended", blocked=reasons.SUSPENDED)
+
+
+def test_suspended_is_as_the_spec_wants_it_and_no_failure():
+    found = conditions(facts(SUSPENDED))
+    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("True", "Suspended")
     assert "Stalled" not in found
     assert "Reconciling" not in found
+
+
+def test_nobody_is_asked_for_consent_while_suspended_so_nothing_waits_for_it():
+    assert conditions(facts(SUSPENDED, consent=Consent()))["Ready"]["reason"] == "Suspended"
+    assert conditions(facts(consent=Consent()))["Ready"]["reason"] == "HandshakePending"
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"watching": {}}, "Pending"),
+        ({"problems": {SCOPE.key: "can't be watched"}}, "WatchFailing"),
+        ({"full": True}, "Overflow"),
+        ({"store_fails": True}, "StoreFailing"),
+    ],
+)
+def test_a_suspended_subscription_that_records_nothing_is_not_ready(more, reason):
+    found = conditions(facts(SUSPENDED, **more))
+    assert found["Ready"]["status"] != "True"
+    assert found["Ready"]["reason"] == found["Reconciling"]["reason"] == reason
 
 
 def test_every_condition_carries_the_generation_it_speaks_of():
@@ -159,3 +182,15 @@ def test_a_corrected_spec_gives_a_gone_endpoint_another_chance():
     }
     assert conditions(facts(status=told))["Ready"]["status"] == "True"
     assert "failingSince" not in status_of(facts(status=told), 0.0)
+
+
+def test_in_short_a_subscription_is_ready_suspended_disabled_or_not_ready():
+    suspended = Finding(2, accepted=True, reason="Valid", message="", blocked="Suspended")
+    missing = Finding(2, accepted=True, reason="Valid", message="", blocked="SecretNotFound")
+    assert state_of(facts()) == "ready"
+    assert state_of(facts(suspended)) == "suspended"
+    assert state_of(facts(missing)) == state_of(facts(watching={})) == "not_ready"
+    for reason in ("EndpointGone", "EndpointDisabled"):
+        assert state_of(facts(health=Health(2, disabled=reason))) == "disabled"
+    # The outbox concerns all: what its owner suspended is no exception.
+    assert state_of(facts(suspended, store_fails=True)) == "not_ready"
