@@ -84,8 +84,20 @@ RIGHTS = (
         "addresses of the API servers, that no delivery may reach",
         ("kubernetes",),
     ),
-    Right(Where.CLUSTER, "authorization.k8s.io", ("subjectaccessreviews",), ("create",), "what a tenant may watch"),
-    Right(Where.CLUSTER, "authentication.k8s.io", ("tokenreviews",), ("create",), "no token of the API goes out"),
+    Right(
+        Where.CLUSTER,
+        "authorization.k8s.io",
+        ("subjectaccessreviews",),
+        ("create",),
+        "what a tenant may watch, and who may read deliveries",
+    ),
+    Right(
+        Where.CLUSTER,
+        "authentication.k8s.io",
+        ("tokenreviews",),
+        ("create",),
+        "who reads deliveries, and that no token of the API goes out",
+    ),
 )
 
 WATCHED = (
@@ -116,6 +128,7 @@ def cluster_mode(namespace: str = OWN_NAMESPACE) -> list[dict[str, Any]]:
     to it, such as one for a custom resource that is installed later.
     """
     watched = _role("ClusterRole", WATCHED_NAME, [])
+    del watched["rules"]  # the control plane writes them: whoever names them, too, takes them away at every apply
     watched["aggregationRule"] = {"clusterRoleSelectors": [{"matchLabels": {WATCHED_LABEL: "true"}}]}
     default = _role("ClusterRole", f"{WATCHED_NAME}-default", watch_rules())
     default["metadata"]["labels"] = {WATCHED_LABEL: "true"}

@@ -22,8 +22,6 @@ def granted(rendered):
             if watched:
                 obj["metadata"]["labels"] = watched
             obj.pop("automountServiceAccountToken", None)
-            if obj.get("rules") == []:
-                del obj["rules"]  # what the control plane fills in
             found[obj["kind"], obj["metadata"].get("namespace"), obj["metadata"]["name"]] = obj
     return found
 
@@ -66,9 +64,19 @@ def test_people_who_view_or_edit_a_namespace_do_so_with_our_kinds_and_never_with
     assert {f"{to}-{name}" for name in ("view", "edit", "admin")} <= view["metadata"]["labels"].keys()
     assert {f"{to}-{name}" for name in ("edit", "admin")} <= edit["metadata"]["labels"].keys()
     assert f"{to}-view" not in edit["metadata"]["labels"]
-    (sees,), (changes,) = view["rules"], edit["rules"]
-    assert sees["verbs"] == ["get", "list", "watch"]
+    (sees,), (changes, reads) = view["rules"], edit["rules"]
+    assert sees["verbs"] == reads["verbs"] == ["get", "list", "watch"]
     assert sees["resources"] == changes["resources"] == ["webhooksubscriptions", "webhookreplays"]
+
+
+def test_deliveries_are_read_by_who_may_edit_and_not_by_who_may_only_view(render):
+    """A body may show what the subscription's ServiceAccount may read, and who views the namespace may not."""
+    holders = {
+        role["metadata"]["name"]
+        for role in render().all("ClusterRole")
+        if any("webhooksubscriptions/deliveries" in rule["resources"] for rule in role.get("rules") or ())
+    }
+    assert holders == {"hookline-edit"}
 
 
 def test_without_rbac_create_nothing_is_granted_to_anybody(render):
