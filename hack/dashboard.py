@@ -1,6 +1,6 @@
 """The dashboard of Grafana as JSON; ``hack/chart.py`` writes it to the chart.
 
-In: the panels of ``hack/dashboardpanels.py``. Out: ``render()``, the text of
+In: the panels of ``dashboardpanels`` and ``dashboardsubscription``. Out: ``render()``, the text of
 ``charts/hookline/files/dashboards/overview.json``. It follows the rules of https://github.com/grafana/dashboard-linter;
 ``tests/monitoring`` runs every query.
 """
@@ -8,16 +8,20 @@ In: the panels of ``hack/dashboardpanels.py``. Out: ``render()``, the text of
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from dashboardpanels import ROWS, Panel
+from dashboardsubscription import SUBSCRIPTION
 
 UID = "hookline-overview"
 """Links and bookmarks hold it: it never changes."""
 
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _CHOSEN = 'job=~"$job", instance=~"$instance"'
+_ONE = f'{_CHOSEN}, subscription_namespace="$namespace", subscription="$subscription"'
+_EACH = "hookline_subscription_messages"
 _HEIGHT = {"stat": 4}
 _WIDE = 24
 
@@ -54,10 +58,18 @@ def _variables() -> list[dict[str, Any]]:
         {**source, "hide": 0, "multi": False, "includeAll": False, "options": [], "regex": ""},
         _choice("job", "Job", "label_values(hookline_build_info, job)"),
         _choice("instance", "Instance", instances),
+        # One namespace at a time, so that a row is one subscription.
+        _choice("namespace", "Namespace", f"label_values({_EACH}{{{_CHOSEN}}}, subscription_namespace)", several=False),
+        _choice(
+            "subscription",
+            "Subscription",
+            f'label_values({_EACH}{{{_CHOSEN}, subscription_namespace="$namespace"}}, subscription)',
+        ),
     ]
 
 
-def _choice(name: str, label: str, query: str) -> dict[str, Any]:
+def _choice(name: str, label: str, query: str, *, several: bool = True) -> dict[str, Any]:
+    chosen = {"allValue": ".+", "current": {"selected": True, "text": ["All"], "value": ["$__all"]}} if several else {}
     return {
         "name": name,
         "label": label,
@@ -68,51 +80,64 @@ def _choice(name: str, label: str, query: str) -> dict[str, Any]:
         "refresh": 2,
         "sort": 1,
         "hide": 0,
-        "multi": True,
-        "includeAll": True,
-        "allValue": ".+",
-        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "multi": several,
+        "includeAll": several,
         "options": [],
         "regex": "",
+        **chosen,
     }
 
 
 def _panels() -> list[dict[str, Any]]:
-    """All panels with their places: rows of 24 units, filled from the left."""
+    """All rows with their panels: the last one, which is closed, holds its own and comes once for each subscription."""
     placed: list[dict[str, Any]] = []
     top = 0
     for title, panels in ROWS.items():
-        place = {"x": 0, "y": top, "w": _WIDE, "h": 1}
-        placed.append({"type": "row", "title": title, "gridPos": place, "collapsed": False, "panels": []})
-        left, top, height = 0, top + 1, 0
-        for panel in panels:
-            if left + panel.width > _WIDE:
-                left, top = 0, top + height
-            height = _HEIGHT.get(panel.kind, 8)
-            placed.append({**_panel(panel), "gridPos": {"x": left, "y": top, "w": panel.width, "h": height}})
-            left += panel.width
-        top += height
-    return [{"id": number, **panel} for number, panel in enumerate(placed, 1)]
+        placed.append(_row(title, top))
+        below, top = _placed(panels, top + 1, _CHOSEN)
+        placed += below
+    below, _ = _placed(SUBSCRIPTION, top + 1, _ONE)
+    each = {**_row("Subscription $namespace / $subscription", top), "repeat": "subscription", "collapsed": True}
+    numbers = count(1)
+    placed = [{"id": next(numbers), **panel} for panel in placed]
+    return [*placed, {"id": next(numbers), **each, "panels": [{"id": next(numbers), **panel} for panel in below]}]
 
 
-def _panel(panel: Panel) -> dict[str, Any]:
+def _row(title: str, top: int) -> dict[str, Any]:
+    place = {"x": 0, "y": top, "w": _WIDE, "h": 1}
+    return {"type": "row", "title": title, "gridPos": place, "collapsed": False, "panels": []}
+
+
+def _placed(panels: Sequence[Panel], top: int, chosen: str) -> tuple[list[dict[str, Any]], int]:
+    """A row's panels with their places, 24 units wide, filled from the left; and where the next row begins."""
+    placed, left, height = [], 0, 0
+    for panel in panels:
+        if left + panel.width > _WIDE:
+            left, top = 0, top + height
+        height = _HEIGHT.get(panel.kind, 8)
+        placed.append({**_panel(panel, chosen), "gridPos": {"x": left, "y": top, "w": panel.width, "h": height}})
+        left += panel.width
+    return placed, top + height
+
+
+def _panel(panel: Panel, chosen: str) -> dict[str, Any]:
     return {
         "type": panel.kind,
         "title": panel.title,
         "description": panel.description,
         "datasource": _SOURCE,
-        "targets": [_target(panel, *item) for item in enumerate(panel.queries.items())],
+        "targets": [_target(panel, chosen, *item) for item in enumerate(panel.queries.items())],
         "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
         "options": _OPTIONS[panel.kind] | ({"yAxis": {"unit": panel.unit}} if panel.kind == "heatmap" else {}),
     }
 
 
-def _target(panel: Panel, number: int, query: tuple[str, str]) -> dict[str, Any]:
+def _target(panel: Panel, chosen: str, number: int, query: tuple[str, str]) -> dict[str, Any]:
     legend, expression = query
     return {
         "refId": chr(ord("A") + number),
         "datasource": _SOURCE,
-        "expr": expression.replace("@", _CHOSEN),
+        "expr": expression.replace("@", chosen),
         "legendFormat": legend,
         "format": "heatmap" if panel.kind == "heatmap" else "time_series",
         "instant": panel.instant,

@@ -1,9 +1,12 @@
-"""The panels of the dashboard, in the order of the data's way, each with its queries; ``hack/dashboard.py`` draws."""
+"""The panels of the dashboard, in the order of the data's way, each with its queries; ``hack/dashboard.py`` draws.
+
+``ROWS`` are those of the whole; those of one subscription are in ``hack/dashboardsubscription.py``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,76 +27,82 @@ class Panel:
     limits: Sequence[float] = field(default=())
 
 
-def _rate(metric: str, by: str = "", matcher: str = "") -> str:
+def rate(metric: str, by: str = "", matcher: str = "") -> str:
     """The sum of a counter's rates, by a label or in all."""
     chosen = f"{matcher}, @" if matcher else "@"
     group = f" by ({by})" if by else ""
     return f"sum{group} (rate({metric}{{{chosen}}}[$__rate_interval]))"
 
 
+def _stat(title: str, description: str, query: str, unit: str = "short", limits: Sequence[float] = ()) -> Panel:
+    """A number of now, with its past behind it."""
+    return Panel(title, description, unit, {title.lower(): query}, kind="stat", width=3, limits=limits)
+
+
+def top(title: str, description: str, metric: str) -> Panel:
+    """The five most frequent reasons that a counter has, in the chosen time."""
+    query = f"topk(5, sum by (reason) (increase({metric}{{@}}[$__range])) > 0)"
+    return Panel(title, description, "short", {"{{reason}}": query}, kind="bargauge", width=6, instant=True)
+
+
 def _quantile(q: float, metric: str) -> str:
-    return f"histogram_quantile({q}, {_rate(f'{metric}_bucket', 'le')})"
+    return f"histogram_quantile({q}, {rate(f'{metric}_bucket', 'le')})"
 
 
 _ATTEMPTS = "hookline_delivery_attempts_total"
-_DELIVERED = _rate(_ATTEMPTS, matcher='outcome="delivered"')
-_SUCCESS = f"{_DELIVERED} / ({_rate(_ATTEMPTS)} > 0)"
+_DELIVERED = rate(_ATTEMPTS, matcher='outcome="delivered"')
+_SUCCESS = f"{_DELIVERED} / ({rate(_ATTEMPTS)} > 0)"
 _DUE = "hookline_outbox_oldest_due_timestamp_seconds{@}"
 _OLDEST = f"max(clamp_min(time() - {_DUE}, 0) * ({_DUE} > bool 0))"
 _PENDING = 'sum(hookline_outbox_messages{state="pending", @})'
 
 ROWS: Mapping[str, Sequence[Panel]] = {
     "Now": [
-        Panel(
+        _stat(
             "Working processes",
             "Processes that work. With several replicas one works and the others stand by. Alert: HooklineDown.",
-            "short",
-            {"working": "sum(hookline_leading{@})"},
-            kind="stat",
-            width=4,
+            "sum(hookline_leading{@})",
         ),
-        Panel(
+        _stat(
             "Subscriptions ready",
             "Subscriptions whose changes are watched and whose messages are sent.",
-            "short",
-            {"ready": 'sum(hookline_subscriptions{ready="true", @})'},
-            kind="stat",
-            width=4,
+            'sum(hookline_subscriptions{state="ready", @})',
         ),
-        Panel(
-            "Subscriptions not ready",
-            "Disabled, suspended, refused, or still waiting for something; each one's status says why. "
+        _stat(
+            "Not ready",
+            "Subscriptions that are refused, or wait for something; each one's status says why. "
             "Alert: HooklineSubscriptionsNotReady.",
-            "short",
-            {"not ready": 'sum(hookline_subscriptions{ready="false", @})'},
-            kind="stat",
-            width=4,
+            'sum(hookline_subscriptions{state="not_ready", @})',
             limits=(1,),
         ),
-        Panel(
+        _stat(
+            "Suspended",
+            "Subscriptions that their owners suspended: nothing is sent, and their messages are kept.",
+            'sum(hookline_subscriptions{state="suspended", @})',
+        ),
+        _stat(
+            "Endpoints given up",
+            "Subscriptions to whose endpoint nothing is sent any more, since it is gone or failed for too long. "
+            "Alert: HooklineEndpointDisabled.",
+            'sum(hookline_subscriptions{state="disabled", @})',
+            limits=(1,),
+        ),
+        _stat(
             "Messages waiting",
             "Messages in the outbox that are not delivered yet, those that wait for a retry among them.",
-            "short",
-            {"waiting": _PENDING},
-            kind="stat",
-            width=4,
+            _PENDING,
         ),
-        Panel(
+        _stat(
             "Oldest due message",
             "For how long the message that is due longest has been due. Alert: HooklineDeliveryDelayed.",
+            _OLDEST,
             "s",
-            {"oldest": _OLDEST},
-            kind="stat",
-            width=4,
             limits=(60, 600),
         ),
-        Panel(
+        _stat(
             "Dead letters kept",
             "Messages given up that can still be sent again by a WebhookReplay. Alert: HooklineDeadLetters.",
-            "short",
-            {"dead": 'sum(hookline_outbox_messages{state="dead", @})'},
-            kind="stat",
-            width=4,
+            'sum(hookline_outbox_messages{state="dead", @})',
             limits=(1,),
         ),
     ],
@@ -102,30 +111,28 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "Changes received",
             "Changes of watched objects as the API server told them, by operation.",
             "cps",
-            {"{{operation}}": _rate("hookline_changes_received_total", "operation")},
+            {"{{operation}}": rate("hookline_changes_received_total", "operation")},
             stacked=True,
         ),
         Panel(
             "Events matched",
             "Changes that matched a subscription; one that matches several counts for each.",
             "cps",
-            {"matched": _rate("hookline_events_matched_total")},
+            {"matched": rate("hookline_events_matched_total")},
         ),
         Panel(
             "Events dropped",
             "Matching events that were not stored and will not be delivered, by reason. Alert: HooklineEventsDropped.",
             "cps",
-            {"{{reason}}": _rate("hookline_events_dropped_total", "reason")},
+            {"{{reason}}": rate("hookline_events_dropped_total", "reason")},
         ),
-        Panel(
-            "Top reasons for dropped events",
-            "The five most frequent reasons in the chosen time.",
-            "short",
-            {
-                "{{reason}}": "topk(5, sum by (reason) (increase(hookline_events_dropped_total{@}[$__range])) > 0)",
-            },
-            kind="bargauge",
-            instant=True,
+        replace(
+            top(
+                "Top reasons for dropped events",
+                "The five most frequent reasons in the chosen time.",
+                "hookline_events_dropped_total",
+            ),
+            width=8,
         ),
         Panel(
             "Watch staleness",
@@ -150,7 +157,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "Attempts by outcome",
             "HTTP requests: delivered, to be tried again (retry), given up (dead). Alert: HooklineDeliveriesFailing.",
             "reqps",
-            {"{{outcome}}": _rate(_ATTEMPTS, "outcome")},
+            {"{{outcome}}": rate(_ATTEMPTS, "outcome")},
             stacked=True,
         ),
         Panel(
@@ -196,19 +203,27 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "Retries",
             "Attempts that failed and will be made again.",
             "reqps",
-            {"retries": _rate(_ATTEMPTS, matcher='outcome="retry"')},
+            {"retries": rate(_ATTEMPTS, matcher='outcome="retry"')},
+            width=6,
         ),
         Panel(
             "Dead letters",
             "Messages given up, by a refusal that no retry heals or since their time was over.",
             "cps",
-            {"dead letters": _rate("hookline_messages_dead_lettered_total")},
+            {"dead letters": rate("hookline_messages_dead_lettered_total")},
+            width=6,
+        ),
+        top(
+            "Top reasons for failed attempts",
+            "The five most frequent answers or failures in the chosen time.",
+            "hookline_delivery_failures_total",
         ),
         Panel(
             "Destinations refused",
             "Destinations that the address policy refused, by where it was seen.",
             "cps",
-            {"{{stage}}": _rate("hookline_destinations_refused_total", "stage")},
+            {"{{stage}}": rate("hookline_destinations_refused_total", "stage")},
+            width=6,
         ),
     ],
     "Outbox": [
@@ -234,7 +249,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "Finished messages deleted",
             "For their age, or for the room that they took (size): dead ones can't be sent again then.",
             "cps",
-            {"{{state}}, {{reason}}": _rate("hookline_messages_pruned_total", "state, reason")},
+            {"{{state}}, {{reason}}": rate("hookline_messages_pruned_total", "state, reason")},
             width=12,
         ),
         Panel(
@@ -242,7 +257,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "Calls that failed, by operation; nothing is lost while it fails, and nothing moves. "
             "Alert: HooklineOutboxFailing.",
             "cps",
-            {"{{operation}}": _rate("hookline_store_errors_total", "operation")},
+            {"{{operation}}": rate("hookline_store_errors_total", "operation")},
             width=12,
         ),
     ],
@@ -270,15 +285,15 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "Patches of subscriptions' status, and those that failed, by class of code (0: no answer).",
             "reqps",
             {
-                "written": _rate("hookline_status_patches_total"),
-                "failed {{code}}": _rate("hookline_status_patch_errors_total", "code"),
+                "written": rate("hookline_status_patches_total"),
+                "failed {{code}}": rate("hookline_status_patch_errors_total", "code"),
             },
         ),
         Panel(
             "Access reviews",
             "SubjectAccessReviews of subscriptions' ServiceAccounts, by result.",
             "reqps",
-            {"{{result}}": _rate("hookline_access_reviews_total", "result")},
+            {"{{result}}": rate("hookline_access_reviews_total", "result")},
         ),
         Panel(
             "Parts started anew",

@@ -11,7 +11,8 @@ Conditions (all of them on every subscription from the first look on):
 - ``ClockSynchronized``: the endpoint's clock and ours differ by less than receivers tolerate. Its reasons say how much:
   ClockInStep, ClockDrifting (look at it before it matters), ClockSkewed (False). Unknown: ClockNotMeasured. It says
   nothing of Ready: an endpoint that does not verify is not harmed.
-- ``Ready``: changes are watched and messages are sent. False: what of the above or below stands in the way.
+- ``Ready``: what the spec asks for is in force: changes are watched, and messages are sent (Watching), or kept where it
+  says so (Suspended). False: what of the above or below stands in the way.
   InternalError is a fault of Hookline's own, told by its log; it is tried again.
   HandshakePending and HandshakeFailed: the endpoint's owner has not consented yet, nothing is sent.
   EndpointGone (it answered 410) and EndpointDisabled (nothing but failures for too long) send nothing until somebody
@@ -24,6 +25,8 @@ two of kstatus. Reasons: Replaying, Replayed, NothingSelected, NotAllDelivered, 
 """
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 READY = "Ready"
 ACCEPTED = "Accepted"
@@ -117,3 +120,15 @@ DROP_REASONS = {
     "gap": "Gap",
 }
 """Why an event was not stored: the metric's label, and the word of ``status.lastDrop``."""
+
+
+class SubscriptionState(StrEnum):
+    """In short how a subscription is, as in the metric's label: Ready's status, and of its reasons those that differ.
+
+    Suspended is what its owner wants; disabled says that its endpoint was given up or is gone.
+    """
+
+    READY = "ready"
+    SUSPENDED = "suspended"
+    DISABLED = "disabled"
+    NOT_READY = "not_ready"

@@ -54,8 +54,11 @@ class Vitals:
         with contextlib.suppress(StoreError, TimeoutError):
             async with asyncio.timeout(SCRAPE_SECONDS):
                 # What waits because nothing may be sent is not late; its subscription's status says why it waits.
-                due = [first for uid, first in (await store.next_due()).items() if rooms.dispatcher.sends(uid)]
-                metrics.outbox(await store.counts(), await store.size(), min(due, default=None))
+                first = (await store.next_due()).items()
+                due = {uid: when for uid, when in first if rooms.dispatcher.sends(uid)}
+                counts = await store.counts()
+                metrics.outbox(counts, await store.size(), min(due.values(), default=None))
+                metrics.each.outbox(counts, due)
         metrics.gauges(
             in_flight=rooms.dispatcher.in_flight,
             breakers=rooms.dispatcher.breakers_open,
@@ -65,7 +68,7 @@ class Vitals:
         )
         metrics.controller_restarted(rooms.listener.restarts - self._restarts_seen)
         self._restarts_seen = rooms.listener.restarts
-        metrics.subscriptions(*rooms.status.readiness)
+        metrics.subscriptions(rooms.status.states)
         metrics.clocks(*rooms.status.clocks)
         metrics.status_patched(rooms.status.patches - self._patches_seen)
         self._patches_seen = rooms.status.patches

@@ -102,7 +102,7 @@ class Ground:
 
     def _await_ready(self, operator: LiveOperator, wanted: int) -> None:
         last, changed = -1.0, time.monotonic()
-        while (now := operator.metric('hookline_subscriptions{ready="true"}')) < wanted:
+        while (now := operator.metric('hookline_subscriptions{state="ready"}')) < wanted:
             self.screen.progress(f"subscriptions ready: {now:,.0f} of {wanted:,}")
             if now != last:
                 last, changed = now, time.monotonic()

@@ -39,6 +39,41 @@ def test_a_monitor_scrapes_the_port_of_metrics(render, kind, key):
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
 
 
+@pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
+def test_the_alerts_ask_for_the_labels_that_the_monitor_gives(render, kind):
+    values = {kind[0].lower() + kind[1:]: {"enabled": True}, "prometheusRule": {"enabled": True}}
+    rendered = render({"monitoring": values, "nameOverride": "hooks"}, name="second", namespace="ops")
+    scraped = rendered.one("Service")["metadata"] if kind == "ServiceMonitor" else rendered.pod["metadata"]
+    job = scraped["labels"][rendered.one(kind)["spec"]["jobLabel"]]
+    assert job == "second"
+    for rule in alerts(rendered).values():
+        assert f'namespace="ops", job="{job}"' in rule["expr"]
+
+
+def test_the_labels_that_the_alerts_ask_for_can_be_others(render):
+    (down,) = [rule for name, rule in alerts(render(rules(selector='job=~"hook.*"'))).items() if name == "HooklineDown"]
+    assert down["expr"].count('hookline_leading{job=~"hook.*"}') == 2
+    assert "namespace=" not in down["expr"]
+
+
+@pytest.mark.parametrize(
+    ("size", "limit"), [("8Gi", 6871947673), ("512Mi", 429496729), ("1.5G", 1200000000), ("10Ti", 8796093022208)]
+)
+def test_the_outbox_is_nearly_full_at_80_percent_of_the_volume(render, size, limit):
+    found = alerts(render({**rules(), "persistence": {"size": size}}))
+    assert found["HooklineOutboxNearlyFull"]["expr"].endswith(f"> {limit}")
+
+
+def test_another_threshold_counts_while_it_is_below_the_size_that_is_named(render, refusal):
+    values = rules(thresholds={"outboxBytes": 90_000_000_000})
+    existing = {"existingClaim": "large", "size": "100Gi"}
+    found = alerts(render({**values, "persistence": existing}))
+    assert found["HooklineOutboxNearlyFull"]["expr"].endswith("> 90000000000")
+    assert "persistence.size must say how large that claim is" in refusal(
+        {**values, "persistence": {"existingClaim": "large"}}
+    )
+
+
 def test_nothing_of_the_prometheus_operator_is_rendered_by_default(render):
     assert not any(obj["apiVersion"].startswith("monitoring") for obj in render())
 

@@ -54,3 +54,34 @@ def test_there_is_no_disruption_budget_unless_asked_for_and_then_it_lets_drains_
         ]
         == 0
     )
+
+
+API_TLS = {"api": {"tls": {"secretName": "api-certificate"}}}
+
+
+def test_without_a_certificate_the_api_listens_at_the_loopback_alone_and_nothing_leads_to_it(render):
+    rendered = render()
+    environment = rendered.one("ConfigMap", "hookline")["data"]
+    assert environment["HOOKLINE_API_PORT"] == "8443"
+    assert not any("TLS" in name or "API_HOST" in name for name in environment)
+    assert [port["name"] for port in rendered.one("Service")["spec"]["ports"]] == ["metrics"]
+    assert [port["name"] for port in rendered.container["ports"]] == ["metrics"]
+
+
+def test_with_a_certificate_service_and_network_policy_lead_to_the_api(render):
+    rendered = render(API_TLS | {"networkPolicy": {"apiFrom": [{"podSelector": {}}]}})
+    environment = rendered.one("ConfigMap", "hookline")["data"]
+    (mount,) = (mount for mount in rendered.container["volumeMounts"] if mount["name"] == "api-tls")
+    (volume,) = (volume for volume in rendered.pod["spec"]["volumes"] if volume["name"] == "api-tls")
+    assert volume["secret"] == {"secretName": "api-certificate", "defaultMode": 0o440}
+    assert mount == {"name": "api-tls", "mountPath": "/etc/hookline/api-tls", "readOnly": True}
+    for file, name in (("CERT", "tls.crt"), ("KEY", "tls.key")):
+        assert environment[f"HOOKLINE_API_TLS_{file}_FILE"] == f"{mount['mountPath']}/{name}"
+    assert {"name": "api", "port": 8443, "targetPort": "api"} in rendered.one("Service")["spec"]["ports"]
+    assert {"name": "api", "containerPort": 8443} in rendered.container["ports"]
+    _, api = rendered.one("NetworkPolicy")["spec"]["ingress"]
+    assert api == {"ports": [{"port": "api", "protocol": "TCP"}], "from": [{"podSelector": {}}]}
+
+
+def test_the_api_can_be_left_out(render):
+    assert render({"api": {"enabled": False}}).one("ConfigMap", "hookline")["data"]["HOOKLINE_API_PORT"] == "0"

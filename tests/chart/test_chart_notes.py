@@ -47,6 +47,15 @@ def test_they_name_the_ports_that_deliveries_may_go_to(notes):
     assert "deliveries.ports" not in notes({"networkPolicy": {"enabled": False}})
 
 
+def test_they_say_where_the_runbooks_are_when_the_alerts_do_not(notes):
+    rule = {"enabled": True}
+    values = {"monitoring": {"whenMissing": "SkipIfMissing", "prometheusRule": rule}}
+    assert "docs/runbooks/<alert>.md" in notes(values)
+    rule["runbookUrl"] = "https://runbooks.example"
+    assert "docs/runbooks" not in notes(values)
+    assert "docs/runbooks" not in notes({})
+
+
 @pytest.mark.parametrize(("values", "sentence"), WARNINGS)
 def test_a_choice_that_costs_something_is_warned_of_in_plain_words(notes, values, sentence):
     assert sentence in " ".join(notes(values).split())

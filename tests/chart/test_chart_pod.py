@@ -135,7 +135,8 @@ def test_the_chart_decides_the_rest_namespaces_and_the_name_of_the_lease_among_t
     rendered = render({"namespaces": ["team-a", "team-b"]}, name="two")
     parsed = Settings.parse([], rendered.one("ConfigMap", "two-hookline")["data"])
     assert (parsed.namespaces, parsed.lease_name) == (("team-a", "team-b"), "two-hookline")
-    assert set(environment(render())) == {f"HOOKLINE_{name}" for name in ("DATA_DIR", "LISTEN_PORT", "LEASE_NAME")}
+    plain = ("DATA_DIR", "LISTEN_PORT", "LEASE_NAME", "API_PORT")
+    assert set(environment(render())) == {f"HOOKLINE_{name}" for name in plain}
 
 
 @pytest.mark.parametrize("number", [268_435_456, 1_000_000_000_000, 0])

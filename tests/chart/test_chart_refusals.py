@@ -29,6 +29,8 @@ REFUSED = [
         {"extraEnv": [{"name": "HOOKLINE_LOG_LEVEL", "value": "info"}], "settings": {"logLevel": "debug"}},
         "extraEnv: HOOKLINE_LOG_LEVEL is set by other values",
     ),
+    ({"api": {"port": 8080}}, "api.port: must not be service.port"),
+    ({"api": {"enabled": False, "tls": {"secretName": "x"}}}, "api.tls.secretName: is not used while"),
     (
         {"monitoring": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},
         "monitoring: enable serviceMonitor or podMonitor, not both",
@@ -36,6 +38,10 @@ REFUSED = [
     (
         {"monitoring": {"serviceMonitor": {"enabled": True}}, "service": {"enabled": False}},
         "monitoring.serviceMonitor: needs the Service",
+    ),
+    (
+        {"monitoring": {"prometheusRule": {"thresholds": {"outboxBytes": 8 * 1024**3}}}},
+        "monitoring.prometheusRule.thresholds.outboxBytes: must be less than persistence.size (8Gi, which",
     ),
 ]
 TYPOS = [
@@ -55,6 +61,7 @@ WRONG = [
     ({"settings": {"maxBodyBytes": "2 MiB"}}, "/settings/maxBodyBytes"),
     ({"settings": {"allowHosts": ["a,b"]}}, "/settings/allowHosts"),
     ({"persistence": {"accessMode": "ReadWriteMany"}}, "/persistence/accessMode"),
+    ({"persistence": {"size": "8 GB"}}, "/persistence/size"),
     ({"namespaces": ["a", "a"]}, "/namespaces"),
     ({"service": {"port": 0}}, "/service/port"),
     ({"replicaCount": -1}, "/replicaCount"),

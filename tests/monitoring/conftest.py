@@ -14,6 +14,7 @@ import yaml
 import helm
 import prometheus
 from chart import CHART
+from support.prometheus_live import NAMESPACE
 from support.whole import config_map, make_operator, operator, receiver, subscriptions
 
 __all__ = ["config_map", "make_operator", "operator", "receiver", "subscriptions"]
@@ -58,8 +59,10 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         command = [
             *(str(helm.provide()), "template", "hookline", str(CHART), f"--api-versions={MONITORING}"),
             *("--kube-version=1.36.3", "--show-only=templates/prometheusrule.yaml", "--values=-"),
+            f"--namespace={NAMESPACE}",
         ]
-        values = json.dumps({"monitoring": monitoring})
+        size = {"persistence": {"size": "100P"}} if "outboxBytes" in (thresholds or {}) else {}
+        values = json.dumps({"monitoring": monitoring, **size})
         text = subprocess.run(command, input=values, capture_output=True, text=True, check=True, timeout=120).stdout
         path = tmp_path_factory.mktemp("rules") / "rules.yaml"
         path.write_text(json.dumps(yaml.safe_load(text)["spec"]))

@@ -85,7 +85,15 @@ def test_every_alert_has_a_severity_a_fixed_summary_a_description_and_a_runbook(
 
 def test_every_threshold_is_used_and_every_one_used_exists():
     text = (CHART / "files" / "alerts" / "hookline.yaml").read_text()
-    assert set(re.findall(r"\$\{(\w+)\}", text)) - {"name"} == set(THRESHOLDS)
+    assert set(re.findall(r"\$\{(\w+)\}", text)) - {"name", "selector"} == set(THRESHOLDS)
+
+
+def test_every_series_that_an_alert_asks_for_is_one_of_the_release(rules):
+    for rule in alerts(rules()):
+        asked = re.findall(r"\bhookline_\w+(\{[^}]*\})?", rule["expr"])
+        assert asked
+        for selector in asked:
+            assert 'namespace="hookline-system", job="hookline"' in selector, rule["expr"]
 
 
 def test_every_alert_has_a_runbook_of_the_usual_sections_and_there_is_no_other():

@@ -16,18 +16,24 @@ import yaml
 from chart import CHART
 from support.cluster import eventually
 from support.live import LiveOperator, LiveReceiver
-from support.prometheus_live import JOB, LivePrometheus, QueryError
+from support.prometheus_live import JOB, NAMESPACE, LivePrometheus, QueryError
 from support.receiver import Answer, Receiver
 from support.whole import Subscriptions
 
 BOARD = json.loads((CHART / "files" / "dashboards" / "overview.json").read_text())
 TARGETS = [
     pytest.param(panel["title"], target["expr"], id=f"{panel['title']}-{target['refId']}")
-    for panel in BOARD["panels"]
+    for outer in BOARD["panels"]
+    for panel in (outer, *outer.get("panels", ()))
     for target in panel.get("targets", ())
 ]
 RULES = yaml.safe_load((CHART / "files" / "alerts" / "hookline.yaml").read_text())["groups"][0]["rules"]
+SELECTOR = f'job="{JOB}", namespace="{NAMESPACE}"'
 THRESHOLDS = yaml.safe_load((CHART / "files" / "alerts" / "thresholds.yaml").read_text())
+
+# Whose panel each one of the row of a subscription is here: of one that has what it shows.
+SUBSCRIPTIONS = {"Backlog": "holding", "Oldest due": "holding", "Retried": "failing", "Top reasons": "failing"}
+SUBSCRIPTIONS |= {"Given up": "gone", "Rate": "good", "Success": "good", "Latency": "good"}
 
 # What is nothing but 0 unless there is trouble that this test does not make.
 NOTHING_WITHOUT_TROUBLE = {
@@ -69,14 +75,14 @@ def monitored(control_plane, kubectl, crds, programs, rules, receivers, tmp_path
     namespace = f"test-{uuid.uuid4().hex[:12]}"
     kubectl("create", "namespace", namespace)
     home = tmp_path_factory.mktemp("monitored")
-    flags = ("--namespace", namespace, "--max-body-bytes", "8192")
+    flags = ("--namespace", namespace, "--max-body-bytes", "8192", "--subscription-metrics", "4")
     operator = LiveOperator(control_plane.kubeconfig, home / "operator", receivers.good.ca_pem, *flags)
     prometheus = None
     try:
         operator.start()
         low = rules(dict.fromkeys(THRESHOLDS, -1_000_000))
         prometheus = LivePrometheus(programs.prometheus, home / "prometheus", operator.port, low)
-        _load(kubectl, namespace, receivers)
+        _load(kubectl, namespace, receivers, prometheus)
         yield prometheus
     finally:
         if prometheus is not None:
@@ -85,14 +91,19 @@ def monitored(control_plane, kubectl, crds, programs, rules, receivers, tmp_path
         kubectl("delete", "namespace", namespace, "--wait=false")
 
 
-def _load(kubectl, namespace, receivers):
-    """Deliveries, retries, a dead letter, an endpoint in trouble, one slow, one not ready, an event too large."""
+def _load(kubectl, namespace, receivers, prometheus):
+    """Deliveries, retries, dead letters, endpoints in trouble, slow or gone, an event too large, and what waits."""
     made = Subscriptions(kubectl, namespace, receivers.good)
+    delivery = {"failing": {"retry": {"schedule": [1] * 5}}, "holding": {"maxInFlight": 1}}
 
     for name, receiver in vars(receivers).items():
-        made.apply(name, destination={"url": receiver.url("/")})
-    for name in vars(receivers):
-        made.wait("Watching", name)
+        made.ready(name, destination={"url": receiver.url("/")}, delivery=delivery.get(name, {}))
+    made.ready("one-more")
+    made.apply("waits", suspend=True)
+    made.apply("lacks", destination={"urlFrom": {"secretKeyRef": {"name": "none", "key": "url"}}})
+    made.wait("Suspended", "waits")
+    known = f'hookline_subscription_delivery_attempts_total{{subscription_namespace="{namespace}"}}'
+    eventually(lambda: len(prometheus.query(known)) == 3 * len(vars(receivers)), "Prometheus knows all of them")
     maps = [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"map-{number}"}, "data": {"key": "x" * size}}
         for number, size in enumerate([10] * 20 + [20_000])
@@ -103,8 +114,15 @@ def _load(kubectl, namespace, receivers):
     eventually(lambda: receivers.holding.requests, "a request is held")
 
 
-def filled(expression):
-    for name, value in VARIABLES.items():
+def filled(prometheus, title, expression):
+    """The query as Grafana asks it, with values of the variables that Prometheus has."""
+    values = dict(VARIABLES)
+    if subscription := SUBSCRIPTIONS.get(title):
+        ((labels, _),) = prometheus.query(
+            f'hookline_subscription_messages{{state="dead", subscription="{subscription}"}}'
+        )
+        values |= {"$namespace": labels["subscription_namespace"], "$subscription": labels["subscription"]}
+    for name, value in values.items():
         expression = expression.replace(name, value)
     assert "$" not in expression
     return expression
@@ -114,13 +132,18 @@ def numbers(prometheus, expression):
     return [value for _, value in prometheus.query(expression) if not math.isnan(value)]
 
 
+def shown(prometheus, title, expression):
+    """What a panel shows."""
+    return numbers(prometheus, filled(prometheus, title, expression))
+
+
 @pytest.mark.parametrize(("title", "expression"), TARGETS)
 def test_a_query_of_the_dashboard_brings_data(monitored, request, title, expression):
     known = request.node.callspec.id
     if known in NOTHING_WITHOUT_TROUBLE:
-        eventually(lambda: numbers(monitored, filled(expression)), f"{title} has a series")
+        eventually(lambda: shown(monitored, title, expression), f"{title} has a series")
     else:
-        eventually(lambda: any(numbers(monitored, filled(expression))), f"{title} has a number that is not 0")
+        eventually(lambda: any(shown(monitored, title, expression)), f"{title} has a number that is not 0")
 
 
 def test_the_control_a_metric_that_does_not_exist_brings_none_and_a_broken_query_is_an_error(monitored):
@@ -129,9 +152,28 @@ def test_the_control_a_metric_that_does_not_exist_brings_none_and_a_broken_query
         monitored.query("sum(rate(hookline_changes_received_total[2m])")
 
 
+def test_what_has_no_series_of_its_own_is_in_one_together_and_the_sum_is_that_of_all(monitored):
+    attempts = "hookline_subscription_delivery_attempts_total"
+    rest = f'sum({attempts}{{subscription_namespace="_rest", subscription="_rest", outcome="delivered"}})'
+    eventually(lambda: any(numbers(monitored, rest)), "the fifth subscription is in the rest")
+    assert monitored.query(f'{attempts}{{subscription="one-more"}}') == []
+    of_all = f"sum({attempts}) - sum(hookline_delivery_attempts_total)"
+    eventually(lambda: numbers(monitored, of_all) == [0], "both sums are equal")
+
+
+def test_the_pod_s_own_namespace_is_kept_beside_that_of_the_subscription(monitored):
+    for labels, _ in monitored.query("hookline_subscription_messages"):
+        assert labels["namespace"] == NAMESPACE
+        assert "exported_namespace" not in labels
+
+
 def test_the_success_ratio_is_that_of_what_was_sent(monitored):
-    (expression,) = [case.values[1] for case in TARGETS if case.values[0] == "Success ratio"]
-    eventually(lambda: any(0 < value < 1 for value in numbers(monitored, filled(expression))), "a part was delivered")
+    title = "Success ratio"
+    (expression,) = [case.values[1] for case in TARGETS if case.values[0] == title]
+    eventually(
+        lambda: any(0 < value < 1 for value in shown(monitored, title, expression)),
+        "a part was delivered",
+    )
 
 
 def test_the_variables_of_the_dashboard_find_the_job_and_the_instance(monitored):
@@ -142,7 +184,7 @@ def test_the_variables_of_the_dashboard_find_the_job_and_the_instance(monitored)
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_the_query_of_an_alert_brings_data_when_its_threshold_is_passed(monitored, rule):
-    name, expression = rule["alert"], rule["expr"]
+    name, expression = rule["alert"], rule["expr"].replace("${selector}", SELECTOR)
     for metric in set(re.findall(r"\bhookline_\w+", expression)):
         assert numbers(monitored, f"count({metric})"), f"{name} asks for {metric}, which is not there"
     for threshold in THRESHOLDS:

@@ -76,7 +76,8 @@ class LiveReceiver:
         async def done() -> T:
             return work(receiver or self._receiver)
 
-        return self.run(done())
+        result: T = self.run(done())
+        return result
 
     def close(self) -> None:
         """Stop listening and end the thread."""

@@ -16,7 +16,10 @@ from typing import Any
 
 from support.cluster import eventually
 
+Series = tuple[dict[str, str], list[tuple[float, float]]]
 JOB = "hookline"
+NAMESPACE = "hookline-system"
+"""That of the scraped pod, as the Prometheus operator labels it."""
 START_SECONDS = 40.0
 _LISTENING = re.compile(r'msg="Listening on" address=\S+:(\d+)')
 
@@ -30,7 +33,7 @@ class LivePrometheus:
 
     def __init__(self, program: Path, home: Path, port: int, rules: Path) -> None:
         home.mkdir()
-        target = {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": "hookline-system"}}
+        target = {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": NAMESPACE}}
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rules)],
@@ -60,6 +63,11 @@ class LivePrometheus:
         """The series and values of an expression now. Raises QueryError."""
         found = self._get("query", query=expression)
         return [(item["metric"], float(item["value"][1])) for item in found["result"]]
+
+    def history(self, expression: str, start: float, end: float, step: float) -> list[Series]:
+        """The series of an expression between two Unix times: labels, pairs of time and value. Raises QueryError."""
+        found = self._get("query_range", query=expression, start=str(start), end=str(end), step=str(step))
+        return [(item["metric"], [(when, float(value)) for when, value in item["values"]]) for item in found["result"]]
 
     def alerts(self) -> list[dict[str, Any]]:
         """What fires or is about to: labels, annotations, state."""

@@ -75,10 +75,20 @@ labels:
 HOOKLINE_DATA_DIR: /var/lib/hookline
 HOOKLINE_LISTEN_PORT: {{ .Values.service.port | quote }}
 HOOKLINE_LEASE_NAME: {{ include "hookline.fullname" . }}
+HOOKLINE_API_PORT: {{ .Values.api.enabled | ternary .Values.api.port 0 | quote }}
+{{- if include "hookline.apiTls" . }}
+HOOKLINE_API_TLS_CERT_FILE: /etc/hookline/api-tls/tls.crt
+HOOKLINE_API_TLS_KEY_FILE: /etc/hookline/api-tls/tls.key
+{{- end }}
 {{- with .Values.namespaces }}
 HOOKLINE_NAMESPACES: {{ join "," . | quote }}
 {{- end }}
 {{- include "hookline.settings" . }}
+{{- end }}
+
+{{/* "true" where the API for deliveries is served with a certificate, and so to others than the pod itself. */}}
+{{- define "hookline.apiTls" -}}
+{{- if and .Values.api.enabled .Values.api.tls.secretName }}true{{ end }}
 {{- end }}
 
 {{/* How long attempts may go on after SIGTERM; the operator's own default where nothing is said. */}}
@@ -99,4 +109,22 @@ HOOKLINE_NAMESPACES: {{ join "," . | quote }}
 {{/* "true" where objects of the Prometheus operator are rendered. */}}
 {{- define "hookline.monitoringApi" -}}
 {{- if or (eq .Values.monitoring.whenMissing "Always") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1") }}true{{ end }}
+{{- end }}
+
+{{/* By which labels the alerts find the series of this release: those that its monitors give. */}}
+{{- define "hookline.selector" -}}
+{{- default (printf "namespace=%q, job=%q" .Release.Namespace .Release.Name) .Values.monitoring.prometheusRule.selector }}
+{{- end }}
+
+{{/* Bytes of persistence.size, whose form values.schema.json sees to. */}}
+{{- define "hookline.volumeBytes" -}}
+{{- $size := toString .Values.persistence.size }}
+{{- $number := regexFind "^[0-9.]+" $size }}
+{{- $factors := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 }}
+{{- mulf (float64 $number) (get $factors (trimPrefix $number $size)) | floor | printf "%.0f" }}
+{{- end }}
+
+{{/* From how many bytes on the outbox is nearly full, where no threshold says it: 80 % of the volume. */}}
+{{- define "hookline.outboxThreshold" -}}
+{{- mulf (include "hookline.volumeBytes" . | float64) 0.8 | floor | printf "%.0f" }}
 {{- end }}
