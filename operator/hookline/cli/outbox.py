@@ -6,17 +6,18 @@ outbox holds no keys, no URLs and no credentials; bodies are what tenants send, 
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hookline.cli.arguments import Parser, add_output, number
+from hookline.cli.output import Output
 from hookline.outbox.sealing import Sealing, read_keys
 from hookline.outbox.sqlite_inspect import STATES, Entry, Inspector, Wanted
 
@@ -25,53 +26,9 @@ _COLUMNS = ("STATE", "SUBSCRIPTION", "ID", "TYPE", "ATTEMPTS", "REASON", "CODE",
 _TIMES = ("observed", "stored", "due", "finished")
 
 
-def outbox(arguments: Sequence[str]) -> int:
-    """Returns 0, or 1 when ``check`` found something.
-
-    Raises StoreError (StoreInUse while the operator runs), and SettingsError for a key file that can't be used.
-    """
-    options = _parser().parse_args(list(arguments))
-    try:
-        sealing = Sealing(read_keys(options.outbox_key_file))
-        with Inspector(options.data_dir / "outbox.db", sealing) as inspector:
-            command: Callable[[Inspector, argparse.Namespace], int] = options.command
-            code = command(inspector, options)
-            sys.stdout.flush()
-            return code
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-
-
-def _check(inspector: Inspector, _: argparse.Namespace) -> int:
-    wrong = inspector.check()
-    for text in wrong:
-        print(text)
-    print(f"{len(wrong)} findings" if wrong else "ok")
-    return 1 if wrong else 0
-
-
-def _list(inspector: Inspector, options: argparse.Namespace) -> int:
-    entries = inspector.entries(_wanted(options))
-    if options.output == "json":
-        print(json.dumps([_plain(entry) for entry in entries], indent=2))
-    else:
-        _print_table([_cells(entry) for entry in entries])
-    return 0
-
-
-def _export(inspector: Inspector, options: argparse.Namespace) -> int:
-    for entry, headers, body in inspector.contents(_wanted(options)):
-        try:
-            content = {"body": body.decode()}
-        except UnicodeDecodeError:
-            content = {"bodyBase64": base64.b64encode(body).decode()}
-        print(json.dumps({**_plain(entry), "headers": headers, **content}, ensure_ascii=False))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    place = argparse.ArgumentParser(add_help=False)
+def configure(parser: Parser) -> None:
+    """The commands check, list and export."""
+    place = Parser(add_help=False)
     place.add_argument(
         "--data-dir",
         type=Path,
@@ -84,33 +41,63 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the operator's key file, where bodies are sealed (default: none; env: HOOKLINE_OUTBOX_KEY_FILE)",
     )
-    choice = argparse.ArgumentParser(add_help=False, parents=[place])
+    choice = Parser(add_help=False, parents=[place])
     choice.add_argument("--state", choices=tuple(STATES), help="only messages in this state")
     choice.add_argument("--subscription", metavar="UID", help="only messages of the subscription with this uid")
-    parser = argparse.ArgumentParser(
-        prog="hookline outbox", description="Look into the outbox of a stopped operator. Nothing is changed."
-    )
+    parser.description = "Look into the outbox of a stopped operator. Nothing is changed."
+    parser.set_defaults(run=outbox)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     check = commands.add_parser("check", parents=[place], help="check the file and what must hold in it")
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", parents=[choice], help="list messages, the oldest first")
-    listing.add_argument("--limit", type=_number, default=LIMIT, help=f"at most so many (default: {LIMIT}; 0: all)")
-    listing.add_argument("-o", "--output", choices=("table", "json"), default="table", help="how (default: table)")
+    listing.add_argument("--limit", type=number, default=LIMIT, help=f"at most so many (default: {LIMIT}; 0: all)")
+    add_output(listing, ("table", "json"))
     listing.set_defaults(command=_list)
     export = commands.add_parser("export", parents=[choice], help="write messages with their bodies as JSON lines")
-    export.add_argument("--limit", type=_number, default=0, help="at most so many (default: 0: all)")
+    export.add_argument("--limit", type=number, default=0, help="at most so many (default: 0: all)")
     export.set_defaults(command=_export)
-    return parser
 
 
-def _number(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+def outbox(options: Namespace) -> int:
+    """Returns 0, or 1 when ``check`` found something.
+
+    Raises StoreError (StoreInUse while the operator runs), and SettingsError for a key file that can't be used.
+    """
+    sealing = Sealing(read_keys(options.outbox_key_file))
+    with Inspector(options.data_dir / "outbox.db", sealing) as inspector:
+        command: Callable[[Inspector, Namespace], int] = options.command
+        return command(inspector, options)
 
 
-def _wanted(options: argparse.Namespace) -> Wanted:
+def _check(inspector: Inspector, _: Namespace) -> int:
+    wrong = inspector.check()
+    for text in wrong:
+        print(text)
+    print(f"{len(wrong)} findings" if wrong else "ok")
+    return 1 if wrong else 0
+
+
+def _list(inspector: Inspector, options: Namespace) -> int:
+    entries = inspector.entries(_wanted(options))
+    out = Output(options.output)
+    if out.human:
+        out.table(_COLUMNS, [_cells(entry) for entry in entries])
+    else:
+        out.value([_plain(entry) for entry in entries])
+    return 0
+
+
+def _export(inspector: Inspector, options: Namespace) -> int:
+    for entry, headers, body in inspector.contents(_wanted(options)):
+        try:
+            content = {"body": body.decode()}
+        except UnicodeDecodeError:
+            content = {"bodyBase64": base64.b64encode(body).decode()}
+        print(json.dumps({**_plain(entry), "headers": headers, **content}, ensure_ascii=False))
+    return 0
+
+
+def _wanted(options: Namespace) -> Wanted:
     return Wanted(options.state, options.subscription, options.limit or None)
 
 
@@ -139,13 +126,6 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         _time(entry.stored),
         _time(entry.due) if entry.due is not None else "-",
     )
-
-
-def _print_table(rows: Iterable[tuple[str, ...]]) -> None:
-    table = [_COLUMNS, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _time(seconds: float) -> str:

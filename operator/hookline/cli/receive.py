@@ -6,20 +6,20 @@ says what to put where.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import re
 import secrets
 import signal
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 
 import yaml
 
 from hookline import keys
+from hookline.cli.arguments import Parser
 from hookline.errors import SettingsError
-from hookline.observe.logs import configure
+from hookline.observe.logs import configure as configure_logs
 from hookline.receiver.config import Config, parse
 from hookline.receiver.server import Server
 
@@ -58,24 +58,29 @@ spec:
 """
 
 
-def receive(arguments: Sequence[str]) -> int:
-    """Returns 0 when it was told to stop. Raises SettingsError and OSError."""
-    if arguments and arguments[0] == "new-endpoint":
-        return _new_endpoint(arguments[1:])
-    parser = argparse.ArgumentParser(
-        prog="hookline receive",
-        description="Receive signed requests and act on each once.",
-        epilog="hookline receive new-endpoint NAME prints a new path and key.",
-    )
-    parser.add_argument("--config", type=Path, required=True, help="receive.yaml; see docs/receiving.md")
+def configure(parser: Parser) -> None:
+    """The configuration, or the command new-endpoint."""
+    parser.description = "Receive signed requests and act on each once."
+    parser.add_argument("--config", type=Path, help="receive.yaml; see docs/receiving.md")
     parser.add_argument("--check", action="store_true", help="only check the configuration")
-    parser.add_argument("--log-format", choices=("json", "text"), default="json")
-    options = parser.parse_args(list(arguments))
+    parser.add_argument("--log-format", choices=("auto", "json", "text"), default="auto")
+    parser.set_defaults(run=receive)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    new = commands.add_parser("new-endpoint", help="make a path and a key", description="Make a path and a key.")
+    new.add_argument("name", help="lower-case letters, digits and -")
+    new.add_argument("--url", default="https://hooks.example.com", help="what stands before the path")
+    new.set_defaults(run=_new_endpoint)
+
+
+def receive(options: Namespace) -> int:
+    """Returns 0 when it was told to stop. Raises SettingsError and OSError."""
+    if options.config is None:
+        raise SettingsError("--config: give a receive.yaml, or the command new-endpoint; see --help")
     config = load(options.config)
     if options.check:
         print(f"{options.config}: ok")
         return 0
-    configure("info", options.log_format)
+    configure_logs("info", options.log_format)
     asyncio.run(_serve(config))
     return 0
 
@@ -106,11 +111,7 @@ async def _serve(config: Config) -> None:
         await server.stop()
 
 
-def _new_endpoint(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="hookline receive new-endpoint", description="Make a path and a key.")
-    parser.add_argument("name", help="lower-case letters, digits and -")
-    parser.add_argument("--url", default="https://hooks.example.com", help="what stands before the path")
-    options = parser.parse_args(list(arguments))
+def _new_endpoint(options: Namespace) -> int:
     if not re.fullmatch(_NAME, options.name):
         raise SettingsError("NAME: it must be up to 50 lower-case letters, digits and -")
     if not re.fullmatch(_URL, options.url):

@@ -6,20 +6,20 @@ Out: one line and an exit code.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
 
+from hookline.cli.arguments import Parser
 from hookline.errors import SettingsError, VerificationError
 from hookline.receiver.jwks import keys_from_jwks
 from hookline.receiver.verifier import TOLERANCE_SECONDS, Verifier
 
 
-def verify(arguments: Sequence[str]) -> int:
-    """Returns 0 when a signature matches, 1 when none does. Raises SettingsError (a malformed key) and OSError."""
-    parser = argparse.ArgumentParser(prog="hookline verify", description="Check the signature of a saved request.")
+def configure(parser: Parser) -> None:
+    """The request, the keys, the tolerance."""
+    parser.description = "Check the signature of a saved request."
     parser.add_argument("--headers", type=Path, required=True, help="file with the request's headers, one a line")
     parser.add_argument("--body", default="-", help="file with the exact bytes of the body (default: stdin)")
     parser.add_argument(
@@ -42,7 +42,11 @@ def verify(arguments: Sequence[str]) -> int:
         default=TOLERANCE_SECONDS,
         help="seconds that the timestamp may be off (default: 300)",
     )
-    options = parser.parse_args(list(arguments))
+    parser.set_defaults(run=verify)
+
+
+def verify(options: Namespace) -> int:
+    """Returns 0 when a signature matches, 1 when none does. Raises SettingsError (a malformed key) and OSError."""
     keys = [path.read_text().strip() for path in options.key_file]
     keys += [key for path in options.jwks for key in _published(path)]
     body = sys.stdin.buffer.read() if options.body == "-" else Path(options.body).read_bytes()

@@ -66,7 +66,10 @@ class Child:
         from cel_expr_python.ext import ext_bindings, ext_optional, ext_strings
 
         self._cel = cel
-        self._dumps: Callable[[Any], bytes] = partial(orjson.dumps, option=orjson.OPT_NON_STR_KEYS)
+        # CEL's maps have another order in each process: sorted, the same value has the same bytes everywhere.
+        self._dumps: Callable[[Any], bytes] = partial(
+            orjson.dumps, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SORT_KEYS
+        )
         self._environment = cel.NewEnv(
             variables={
                 "object": cel.Type.DYN,

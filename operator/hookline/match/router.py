@@ -65,7 +65,7 @@ class Router:
         if index is None:
             return []
         labels = self._namespace_labels
-        return [rule for rule in index.candidates(change.object["metadata"]) if rule.may_pass(change, labels)]
+        return [rule for rule in index.candidates(change.object["metadata"]) if rule.stopped_at(change, labels) is None]
 
     def match(self, change: Change, rules: Iterable[Rule], answers: Mapping[str, Answer]) -> list[str]:
         """The uids of the subscriptions that want this change, each once, in the order of ``rules``, its candidates.

@@ -13,10 +13,11 @@ from hookline.spec import LabelRequirement, LabelSelector
 
 def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
     """Whether labels satisfy every requirement; an empty selector selects everything."""
-    return all(_satisfied(requirement, labels) for requirement in selector.requirements)
+    return all(satisfied(requirement, labels) for requirement in selector.requirements)
 
 
-def _satisfied(requirement: LabelRequirement, labels: Mapping[str, str]) -> bool:
+def satisfied(requirement: LabelRequirement, labels: Mapping[str, str]) -> bool:
+    """Whether labels satisfy one requirement."""
     value = labels.get(requirement.key)
     match requirement.operator:
         case "In":

@@ -32,7 +32,8 @@ def describe(
             data["changes"] = _changes(change, changed, names)
     if change.coalesced:
         data["coalesced"] = True
-    if change.partial and change.operation is Operation.DELETED:
+    # Of an object whose deletion was seen the last state is whole, whatever was kept of the one before.
+    if change.partial and change.operation is Operation.DELETED and change.object == change.old:
         data["partial"] = True
     return data
 

@@ -1,0 +1,327 @@
+"""The operator's API for deliveries, as a client: whose token, which address, and refusals as sentences.
+
+In: the options that ``add_operator`` added. Out: Delivery objects as the operator gives them. Nothing is sent in the
+clear over a network: plain http only to this machine's own loopback, where a tunnel begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import ssl
+import time
+from argparse import Namespace
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from hookline.cli.arguments import Parser, add_timeout
+from hookline.cli.cluster import Cluster, CommandError, Missing, collection
+from hookline.cli.output import Output
+from hookline.cli.tunnel import tunnel, unverified
+from hookline.errors import SettingsError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+Object = dict[str, Any]
+NAMESPACE, VARIABLE = "hookline-system", "HOOKLINE_NAMESPACE"
+AUDIENCE = "hookline.dev"
+PAGE = 500
+PATIENCE_SECONDS = 20.0
+"""How long a request is made again that found a pod that does not lead: another one takes its place in that time."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+IDLE_SECONDS = 60.0
+TOKEN_SECONDS = 1200
+MAX_LINE = 16 << 20
+
+
+class Again(CommandError):
+    """It may work soon: the pod does not lead, or it is asked too often. ``leader`` is whether another pod leads."""
+
+    def __init__(self, message: str, *, leader: bool) -> None:
+        super().__init__(message)
+        self.leader = leader
+
+
+def add_operator(parser: Parser) -> None:
+    """Add what says where the operator's API is, and as whom to ask it."""
+    group = parser.add_argument_group("the operator's API (default: through kubectl port-forward)")
+    group.add_argument(
+        "--operator-namespace",
+        default=os.environ.get(VARIABLE) or NAMESPACE,
+        metavar="NAME",
+        help=f"namespace of the operator (default: {NAMESPACE}; env: {VARIABLE})",
+    )
+    group.add_argument(
+        "--server",
+        default=os.environ.get("HOOKLINE_SERVER", ""),
+        metavar="URL",
+        help="address of the API, https://host:port (env: HOOKLINE_SERVER)",
+    )
+    group.add_argument(
+        "--server-ca",
+        default=os.environ.get("HOOKLINE_SERVER_CA", ""),
+        metavar="FILE",
+        help="PEM file of the authority to trust for it (default: the system's; env: HOOKLINE_SERVER_CA)",
+    )
+    group.add_argument("--token-file", type=Path, metavar="FILE", help="bearer token (default: the kubeconfig's)")
+    group.add_argument(
+        "--service-account",
+        default="",
+        metavar="NAME",
+        help="ask as this ServiceAccount of the same namespace",
+    )
+    add_timeout(parser, PATIENCE_SECONDS, "how long to try again while no pod leads")
+
+
+class Remote:
+    """The API of one operator. Made by ``connect``; every method raises CommandError."""
+
+    def __init__(self, cluster: Cluster, options: Namespace, out: Output, session: aiohttp.ClientSession) -> None:
+        self._cluster = cluster
+        self._options = options
+        self._out = out
+        self._session = session
+        self._tunnel = contextlib.AsyncExitStack()
+        self._base = ""
+        self._tls: ssl.SSLContext | bool = True
+        self._tokens: dict[str, tuple[str, float]] = {}
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def connect(cls, cluster: Cluster, options: Namespace, out: Output) -> AsyncIterator[Remote]:
+        """A client for as long as the context lasts. Raises CommandError, SettingsError."""
+        import aiohttp
+
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=IDLE_SECONDS)
+        jar = aiohttp.DummyCookieJar()
+        # A connection for each request: the next try may then get to another pod, the one that leads.
+        pool = aiohttp.TCPConnector(force_close=True)
+        async with aiohttp.ClientSession(connector=pool, timeout=limits, cookie_jar=jar, trust_env=False) as session:
+            made = cls(cluster, options, out, session)
+            try:
+                await made._open()
+                yield made
+            finally:
+                await made._tunnel.aclose()
+
+    async def newest(self, namespace: str, name: str, states: Sequence[str], limit: int) -> list[Object]:
+        """At most ``limit`` deliveries of a subscription (0: all), the newest first."""
+        found: list[Object] = []
+        token = ""
+        while True:
+            size = min(limit - len(found), PAGE) if limit else PAGE
+            query = [("limit", str(size)), *(("state", state) for state in states)]
+            if token:
+                query.append(("continue", token))
+            page = await self._ask(namespace, name, "", query)
+            found += page["items"]
+            token = (page.get("metadata") or {}).get("continue", "")
+            if not token or (limit and len(found) >= limit):
+                return found
+            self._out.progress.update(f"{len(found)} deliveries read")
+
+    async def one(self, namespace: str, name: str, identity: str) -> Object:
+        """One delivery with its request. Raises Missing when the subscription has none of that id."""
+        found: Object = await self._ask(namespace, name, quote(identity, safe=""), [])
+        return found
+
+    async def watch(
+        self, namespace: str, name: str, states: Sequence[str], tail: int
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Events (type and object) for ever; what was told already is not told again when the stream begins anew."""
+        told: dict[str, Object] = {}
+        deadline: float | None = self._deadline()
+        while True:
+            query = [("watch", "true"), ("tail", str(tail)), *(("state", state) for state in states)]
+            try:
+                async with self._send(namespace, name, "", query) as answer:
+                    deadline = None
+                    async for event in _events(answer):
+                        obj = event.get("object") or {}
+                        identity = str((obj.get("metadata") or {}).get("name", ""))
+                        if event.get("type") == "ERROR":
+                            raise _refusal(int(obj.get("code") or 0), obj)
+                        if event.get("type") == "BOOKMARK" or told.get(identity) == obj:
+                            continue
+                        told.pop(identity, None)
+                        told[identity] = obj
+                        if len(told) > PAGE:
+                            del told[next(iter(told))]
+                        yield str(event.get("type")), obj
+            except (Again, OSError, TimeoutError, _client_error()) as error:
+                deadline = deadline or self._deadline()
+                if time.monotonic() > deadline:
+                    raise self._given_up(error) from None
+                self._out.progress.update("the stream broke; it is opened again")
+                await self._recover(error)
+            tail = PAGE  # what happened in between; the rest of it is known
+
+    async def _ask(self, namespace: str, name: str, identity: str, query: Sequence[tuple[str, str]]) -> Any:
+        deadline = self._deadline()
+        while True:
+            try:
+                async with self._send(namespace, name, identity, query) as answer:
+                    return json.loads(await answer.read())
+            except json.JSONDecodeError:
+                raise CommandError("the answer is no JSON: is --server the operator's API?") from None
+            except (Again, OSError, TimeoutError, _client_error()) as error:
+                # At an address that was given, nothing else will listen soon; through a tunnel, another pod may.
+                hopeless = self._options.server and not isinstance(error, Again)
+                if hopeless or time.monotonic() > deadline:
+                    raise self._given_up(error) from None
+                await self._recover(error)
+
+    def _deadline(self) -> float:
+        seconds = self._options.timeout
+        return time.monotonic() + seconds if seconds else float("inf")
+
+    @contextlib.asynccontextmanager
+    async def _send(
+        self, namespace: str, name: str, identity: str, query: Sequence[tuple[str, str]]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        from yarl import URL
+
+        path = f"{collection('webhooksubscriptions', namespace)}/{quote(name, safe='')}/deliveries"
+        url = URL(self._base + path + (f"/{identity}" if identity else ""), encoded=True).with_query(list(query))
+        headers = {"Authorization": f"Bearer {await self._token(namespace)}", "Accept": "application/json"}
+        async with self._session.get(url, headers=headers, ssl=self._tls, allow_redirects=False) as answer:
+            if answer.status != 200:
+                raise _refusal(answer.status, _decoded(await answer.read()))
+            yield answer
+
+    async def _open(self) -> None:
+        server, authority = self._options.server.rstrip("/"), self._options.server_ca
+        if server:
+            address = urlsplit(server)
+            if address.scheme not in ("http", "https") or not address.hostname:
+                raise SettingsError("--server: write https://host:port")
+            if address.scheme == "http" and address.hostname not in LOOPBACK:
+                raise SettingsError("--server: your token would pass in the clear; write https://, or use a tunnel")
+            self._base, self._tls = server, _trusting(authority) if authority else True
+            return
+        await self._tunnel.aclose()
+        namespace = self._options.operator_namespace
+        self._base = await self._tunnel.enter_async_context(tunnel(self._cluster, namespace, self._out))
+        self._tls = unverified() if self._base.startswith("https") else True
+        if authority and self._base.startswith("https"):
+            self._tls = _trusting(authority)
+            self._tls.check_hostname = False  # the name is the Service's, and this is a tunnel to one of its pods
+
+    async def _recover(self, error: BaseException) -> None:
+        await asyncio.sleep(1)
+        if not self._options.server and not (isinstance(error, Again) and not error.leader):
+            await self._open()  # the pod is gone, or another one leads
+
+    def _given_up(self, error: BaseException) -> CommandError:
+        if isinstance(error, Again):
+            return CommandError(f"{error}; that was still so after {self._options.timeout:g} s")
+        where = f"the operator's API at {self._options.server}" if self._options.server else "the operator's API"
+        certificate = _client_error("ClientConnectorCertificateError")
+        if isinstance(error, certificate):
+            return CommandError(f"{where} has a certificate that is not trusted: give its authority with --server-ca")
+        what = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+        return CommandError(f"{where} can't be reached ({what}): does the operator run, with --api-port not 0?")
+
+    async def _token(self, namespace: str) -> str:
+        if self._options.token_file:
+            return _read_token(self._options.token_file)
+        account = self._options.service_account
+        if account:
+            token, until = self._tokens.get(namespace, ("", 0.0))
+            if time.monotonic() >= until:
+                token = await self._requested(namespace, account)
+                self._tokens[namespace] = token, time.monotonic() + TOKEN_SECONDS / 2
+            return token
+        header = await asyncio.to_thread(self._cluster.kube.access.authorization)
+        scheme, _, token = (header or "").partition(" ")
+        if scheme != "Bearer" or not token:
+            raise CommandError(CERTIFICATE_ONLY)
+        return token
+
+    async def _requested(self, namespace: str, account: str) -> str:
+        path = f"/api/v1/namespaces/{quote(namespace, safe='')}/serviceaccounts/{quote(account, safe='')}/token"
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"audiences": [AUDIENCE], "expirationSeconds": TOKEN_SECONDS},
+        }
+        try:
+            answer = await self._cluster.ask("POST", path, body=body)
+        except Missing:
+            raise CommandError(f'there is no ServiceAccount "{account}" in namespace "{namespace}"') from None
+        token: str = answer["status"]["token"]
+        return token
+
+
+CERTIFICATE_ONLY = (
+    "the kubeconfig has no bearer token, only a client certificate perhaps, which the operator can't check. Ask as a "
+    "ServiceAccount that may read deliveries with --service-account NAME, or give --token-file FILE"
+)
+
+
+def _refusal(code: int, status: Any) -> CommandError:
+    """What the operator's ``metav1.Status`` means, and what to do."""
+    message = str(status.get("message") or "") if isinstance(status, dict) else ""
+    reason = str(status.get("reason") or "") if isinstance(status, dict) else ""
+    if not message:
+        return CommandError(f"HTTP {code}, and not from the operator's API: is --server, or the port, the right one?")
+    if code == 503:
+        return Again(f"the operator can't answer: {message}", leader=reason == "NotLeader")
+    if code == 429:
+        return Again(f"the operator is asked too often: {message}", leader=False)
+    if code == 404:
+        return Missing(message)
+    if code == 401:
+        return CommandError(f"the operator does not accept the token: {message}")
+    if code == 403:
+        return CommandError(
+            f"{message}. Ask for that right: a Role with get, list and watch on webhooksubscriptions/deliveries"
+        )
+    return CommandError(message)
+
+
+def _decoded(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    rest = b""
+    async for chunk in answer.content.iter_any():
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > MAX_LINE:
+            raise CommandError("a line of the stream is longer than 16 MiB")
+        for line in lines:
+            if line:
+                yield json.loads(line)
+
+
+def _trusting(file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise SettingsError(f"--server-ca: {file} can't be used: {error.strerror or error}") from None
+
+
+def _read_token(file: Path) -> str:
+    try:
+        token = file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--token-file: {file} can't be read: {getattr(error, 'strerror', 'no text')}") from None
+    if not token or len(token.split()) != 1:
+        raise SettingsError(f"--token-file: {file} must hold one token and nothing else")
+    return token
+
+
+def _client_error(name: str = "ClientError") -> type[Exception]:
+    import aiohttp
+
+    found: type[Exception] = getattr(aiohttp, name)
+    return found
