@@ -100,6 +100,7 @@ class Demo:
             "--data-dir": str(self.scratch / "data"),
             "--listen-host": "127.0.0.1",
             "--listen-port": "0",
+            "--api-port": "0",
             "--ca-bundle": str(ca),
             "--allow-host": "localhost",
             "--namespace": NAMESPACE,

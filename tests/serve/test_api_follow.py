@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
@@ -153,7 +154,10 @@ class TestBounds:
 
 async def test_a_client_that_does_not_read_is_cut_off(served, token, monkeypatch, until):
     monkeypatch.setattr(server, "STUCK_SECONDS", 0.5)
-    _, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1024)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that little is enough to fill what lies between
+    sock.connect(("127.0.0.1", served.port))
+    _, writer = await asyncio.open_connection(sock=sock, limit=1024)
     writer.write(
         f"GET {SHOP}?watch=true HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token('reads')}\r\n\r\n".encode()
     )
