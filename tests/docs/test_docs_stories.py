@@ -1,0 +1,171 @@
+"""Two pages from first to last, with nothing dry: the README's example, and the five minutes of docs/start.md.
+
+There is no node: the operator and the receiver run as processes beside the API server, the operator with the rights
+that the chart gives it; and the receiver's address is one that they can reach.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from standardwebhooks import Webhook
+
+import helm as helm_program
+from controlplane import ControlPlane
+from support.cluster import Kubectl, eventually
+from support.live import LiveOperator, LiveReceiver
+from support.snippets import shell
+from support.snippets.blocks import ROOT, Block, blocks, files
+from support.snippets.shell import Ground
+
+REAL = {"DOCS_REAL": "1"}
+
+
+class Page:
+    """A page whose commands are carried out, one block after the other, in one directory."""
+
+    def __init__(self, path: str, ground: Ground, replaced: dict[str, str]) -> None:
+        self._replaced = replaced
+        self.blocks = [self._block(block) for block in blocks((ROOT / path).read_text(), path)]
+        self._ground = replace(ground, more=REAL)
+        self.room = path
+        self._ground.room(path, files(self.blocks))
+
+    def _block(self, block: Block) -> Block:
+        text = block.text
+        for old, new in self._replaced.items():
+            text = text.replace(old, new)
+        return replace(block, text=text)
+
+    def one(self, containing: str) -> Block:
+        """The shell block with these words."""
+        (found,) = [block for block in self.blocks if block.language == "console" and containing in block.text]
+        return found
+
+    def run(self, containing: str) -> str:
+        return shell.run(self.one(containing), self._ground, {}, room=self.room)
+
+
+def columns(text: str) -> list[list[str]]:
+    """The heads of the tables in an output."""
+    return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if line.startswith("NAME ")]
+
+
+def test_the_readme_s_example_does_what_the_readme_says(ground, kubectl, control_plane, tmp_path):
+    receiver = LiveReceiver()
+    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+    page = Page("README.md", ground, {"https://hooks.example.com": receiver.url("").rstrip("/")})
+    home = page._ground.room(page.room, {})
+    page._ground.environment(home)
+    config = ["config", "set-context", "--current", "--namespace=shop", f"--kubeconfig={home / 'kubeconfig'}"]
+    subprocess.run([ground.kubectl, *config], check=True, capture_output=True)
+    operator = LiveOperator(control_plane.kubeconfig, tmp_path / "operator", receiver.ca_pem, "--namespace", "shop")
+    try:
+        operator.start()
+        said = page.run("kubectl wait --for=condition=Ready")
+        assert columns(said) == columns(page.one("kubectl wait").text)
+        labels = {"app": "orders"}
+        container = {"name": "orders", "image": "orders"}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+        spec = {"replicas": 3, "selector": {"matchLabels": labels}, "template": template}
+        metadata = {"name": "orders", "labels": labels}
+        kubectl.apply(
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}, namespace="shop"
+        )
+        for available in (3, 2):
+            status = {"status": {"replicas": 3, "readyReplicas": 3, "availableReplicas": available}}
+            kubectl(
+                "patch",
+                "deployment",
+                "orders",
+                "-n",
+                "shop",
+                "--subresource=status",
+                "--type=merge",
+                "-p",
+                json.dumps(status),
+            )
+        eventually(lambda: receiver.requests, "the failing Deployment is told")
+        secret = said.split()[-1]
+        assert all(Webhook(secret).verify(request.body, dict(request.headers)) for request in receiver.requests)
+        assert receiver.bodies[-1] == {"text": "orders is failing"}
+    finally:
+        operator.kill()
+        receiver.close()
+        kubectl("delete", "whsub", "failing-orders", "-n", "shop", "--ignore-not-found")
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A control plane on which nobody has installed anything."""
+    with ControlPlane() as plane:
+        yield plane, Ground(plane.programs["kubectl"], helm_program.provide(), plane.kubeconfig, tmp_path / "rooms")
+
+
+def test_the_five_minutes_of_the_start_page(fresh, tmp_path):
+    plane, ground = fresh
+    kubectl = Kubectl(plane)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    page = Page("docs/start.md", ground, {"receiver.hookline-start.svc:8080$": f"localhost:{port}$"})
+    running = []
+    try:
+        page.run("helm install")
+        running.append(_operator(kubectl, plane, tmp_path))
+        page.run("kubectl create namespace hookline-start")
+        running.append(_receiver(kubectl, port, tmp_path / "receiver"))
+        page.run("kubectl apply -f subscription.yaml")
+        said = page.run("create configmap greeting")
+        assert columns(said) == columns(page.one("create configmap greeting").text)
+        log = tmp_path / "receiver" / "log"
+        eventually(lambda: "specversion" in log.read_text(), "the script has printed it")
+        assert "greetings" in kubectl("describe", "whsub", "greetings", "-n", "hookline-start")
+    except AssertionError as error:
+        logs = [path.read_text()[-3000:] for path in tmp_path.rglob("*log")]
+        raise AssertionError("\n".join([str(error), *logs])) from None
+    finally:
+        for process in running:
+            process.kill()
+            if isinstance(process, subprocess.Popen):
+                process.wait()
+    # The controller of volumes, which takes this away, does not run here.
+    kubectl("patch", "pvc", "hookline", "-n", "hookline", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    page.run("helm uninstall")
+    kinds = kubectl("get", "customresourcedefinitions", "-o", "name")
+    assert "hookline.dev" not in kinds
+
+
+def _operator(kubectl: Kubectl, plane: ControlPlane, home) -> LiveOperator:
+    """The operator with the token of its ServiceAccount and the chart's settings."""
+    home.mkdir(exist_ok=True)
+    config = json.loads(plane.kubeconfig.read_text())
+    token = kubectl("create", "token", "hookline", "-n", "hookline", "--duration=1h").strip()
+    config["users"][0]["user"] = {"token": token}
+    (home / "kubeconfig").write_text(json.dumps(config))
+    data = kubectl.json("get", "configmap", "hookline", "-n", "hookline")["data"]
+    hosts = [name for name in ("ALLOW_HOSTS", "ALLOW_HTTP_HOSTS") if "receiver" in data[f"HOOKLINE_{name}"]]
+    assert len(hosts) == 2, "the page allows its receiver"
+    operator = LiveOperator(home / "kubeconfig", home / "operator", "", "--allow-http-host", "localhost")
+    return operator.start()
+
+
+def _receiver(kubectl: Kubectl, port: int, home) -> subprocess.Popen[bytes]:
+    """``hookline receive`` with the page's ConfigMap and Secret."""
+    home.mkdir()
+    secret = kubectl.json("get", "secret", "receiver", "-n", "hookline-start")["data"]
+    for name in ("path", "v1"):
+        (home / name).write_bytes(base64.b64decode(secret[name]))
+    config = kubectl.json("get", "configmap", "receiver", "-n", "hookline-start")["data"]["receive.yaml"]
+    config = config.replace("/run/receiver/", "").replace("8080", str(port))
+    config = config.replace("/opt/hookline/bin/python", sys.executable).replace("/tmp/ids.db", "ids.db")
+    (home / "receive.yaml").write_text(config)
+    command = [sys.executable, "-m", "hookline", "receive", "--config", "receive.yaml", "--log-format", "json"]
+    with (home / "log").open("wb") as log:
+        return subprocess.Popen(command, cwd=home, stdout=log, stderr=log)
