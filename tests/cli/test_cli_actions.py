@@ -82,7 +82,7 @@ def test_a_screen_shows_how_far_a_replay_is(whole, screen):
     assert "all 1 messages were delivered again" in result, "the progress is taken away before the result"
 
 
-def test_what_a_replay_selects_is_what_was_asked_for(hookline, subscriptions):
+def test_what_a_replay_selects_is_what_was_asked_for(hookline, subscriptions, kubectl, namespace):
     subscriptions.apply()
     options = ("--since", "2026-01-31T12:00:00+01:00", "--until", "2026-02-01T00:00:00Z", "--state", "delivered")
     made = json.loads(hookline("replay", "orders", *options, "-o", "json").out)
@@ -92,6 +92,9 @@ def test_what_a_replay_selects_is_what_was_asked_for(hookline, subscriptions):
         "from": "2026-01-31T11:00:00.000Z",
         "to": "2026-02-01T00:00:00.000Z",
     }
+    where = ("get", "whreplay", made["metadata"]["name"], "-n", namespace, "--show-managed-fields")
+    managers = {entry["manager"] for entry in kubectl.json(*where)["metadata"]["managedFields"]}
+    assert managers == {"kubectl-hookline"}, "told apart from what the operator sets"
 
 
 def test_an_interrupted_wait_leaves_the_replay(terminal, subscriptions, kubectl, namespace):

@@ -30,6 +30,7 @@ Object = dict[str, Any]
 PAGE = 500
 POLL_SECONDS = 0.5
 MERGE_PATCH = "application/merge-patch+json"
+_MANAGER = {"fieldManager": "kubectl-hookline"}  # who set a field is told apart from the operator
 _API = f"/apis/{GROUP}/{VERSION}"
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -88,14 +89,15 @@ class Cluster:
 
     async def create(self, body: Object, plural: str) -> Object:
         """Create one in the place's namespace; returns it as the API server made it."""
-        made: Object = await self.ask("POST", collection(plural, self.place.namespace), body=body)
+        made: Object = await self.ask("POST", collection(plural, self.place.namespace), body=body, params=_MANAGER)
         return made
 
     async def annotate(self, name: str, annotations: Mapping[str, str], plural: str = PLURAL) -> Object:
         """Set annotations, leave everything else; returns the object."""
         body = {"metadata": {"annotations": dict(annotations)}}
         try:
-            changed: Object = await self.ask("PATCH", self.path(name, plural), body=body, content_type=MERGE_PATCH)
+            options = {"body": body, "content_type": MERGE_PATCH, "params": _MANAGER}
+            changed: Object = await self.ask("PATCH", self.path(name, plural), **options)
         except Missing:
             raise CommandError(await self._no_such(name, plural)) from None
         return changed

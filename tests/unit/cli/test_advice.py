@@ -60,7 +60,7 @@ def test_every_reason_of_not_being_ready_has_advice(reason):
 
 
 @pytest.mark.parametrize(
-    "reason", sorted(set(Reason) - HEALED_BY_ITSELF) + ["HTTP301", "HTTP404", "HTTP422", "HTTP503"]
+    "reason", [*sorted(set(Reason) - HEALED_BY_ITSELF), "HTTP301", "HTTP404", "HTTP422", "HTTP503"]
 )
 def test_every_reason_of_a_failure_has_advice(reason):
     conditions = condition("Ready", "True", "Watching"), condition("Delivering", "False", "DeliveryFailing")
