@@ -20,6 +20,7 @@ HooklineError
 │   ├── StoreVersionError    crash at start: the file was written by a newer Hookline
 │   ├── StoreKeyMissing      crash: what is stored was sealed with a key that is not configured; add the key
 │   ├── StoreInUse           at start: another process has it open; wait for it, or crash
+│   ├── SealBroken           give up this one value, and tell
 │   ├── StoreDamaged         crash: what is stored can't be trusted; somebody must restore it or move it away
 │   ├── Fenced               crash: another process leads now, this one must not write any more
 │   └── ValueRefused         leave this value out and count it: it can't be stored, the same call would fail for ever
@@ -142,6 +143,10 @@ class StoreKeyMissing(StoreError):
 
 class StoreInUse(StoreError):
     """Another process has the outbox open; the message names it."""
+
+
+class SealBroken(StoreError):
+    """One sealed value of the outbox was changed, or moved from another row. What else is stored is as it was."""
 
 
 class StoreDamaged(StoreError):

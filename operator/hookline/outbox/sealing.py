@@ -19,7 +19,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from hookline.errors import SettingsError, StoreDamaged, StoreKeyMissing
+from hookline.errors import SealBroken, SettingsError, StoreKeyMissing
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -57,7 +57,7 @@ class Sealing:
     def open(self, identity: Sequence[str], number: int | None, stored: bytes) -> bytes:
         """What was sealed for this row.
 
-        Raises StoreKeyMissing without its key, StoreDamaged when it was changed or is another row's.
+        Raises StoreKeyMissing without its key, SealBroken when it was changed or is another row's.
         """
         if number is None:
             return stored
@@ -67,7 +67,7 @@ class Sealing:
         try:
             return key.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], _bound(identity))
         except (InvalidTag, ValueError):
-            raise StoreDamaged(
+            raise SealBroken(
                 f"the outbox: what is stored for {' '.join(identity)} was changed, or moved from another row"
             ) from None
 

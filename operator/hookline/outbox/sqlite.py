@@ -8,6 +8,7 @@ deliver room, which claims.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from hookline.outbox.sealing import Sealing
 from hookline.outbox.sqlite_messages import NOTHING
 from hookline.outbox.sqlite_writer import Session, Writer
 from hookline.stored import Delivery, DeliveryPage, DeliveryState, Pruned, Replay, ReplayCounts, Retention
+
+log = logging.getLogger(__name__)
 
 FORGET_AT_ONCE = 2000
 """Messages deleted in one transaction: a thousand take some ten milliseconds."""
@@ -135,19 +138,23 @@ class SqliteStore:
         writer = self._writer
         switched = {uid: uid in ordered for uid in wanted if self._ordered.get(uid) != (uid in ordered)}
 
-        def work(session: Session) -> list[Claimed]:
+        def work(session: Session) -> tuple[list[Claimed], dict[int, str]]:
             for uid, flag in switched.items():
                 session.messages.order(uid, ordered=flag)
-            return session.messages.claim(wanted, now, ordered, retries, room)
+            return session.messages.claim(wanted, now, ordered, retries, room), session.messages.broken()
 
         claimed = writer.submit(work, writes=bool(switched))
         try:
-            result = await asyncio.shield(claimed)
+            result, broken = await asyncio.shield(claimed)
         except asyncio.CancelledError:
             claimed.add_done_callback(lambda done: _give_back(writer, done))
             raise
         self._ordered.update(switched)
         self._followers.tell((item.message.subscription, item.message.id) for item in result)
+        if broken:
+            await writer.submit(lambda s: s.messages.bury(broken), writes=True)
+            for name in broken.values():
+                log.error("a message was given up: its sealed body was changed, or moved from another row: %s", name)
         return result
 
     async def release(self, rows: Sequence[int]) -> None:
@@ -214,8 +221,9 @@ class SqliteStore:
         return await self._writer.submit(lambda s: s.database.size(), writes=False)
 
 
-def _give_back(writer: Writer, claimed: asyncio.Future[list[Claimed]]) -> None:
+def _give_back(writer: Writer, claimed: asyncio.Future[tuple[list[Claimed], dict[int, str]]]) -> None:
     """Release what a cancelled ``claim`` had claimed: nobody was told of it."""
     if claimed.exception() is None and writer.accepting:
-        rows = [item.row for item in claimed.result()]
+        messages, broken = claimed.result()
+        rows = [*(item.row for item in messages), *broken]
         writer.submit(lambda s: s.messages.claims.drop(rows), writes=False)

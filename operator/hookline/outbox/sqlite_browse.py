@@ -59,7 +59,7 @@ class Browser:
         return DeliveryPage(tuple(found), last if read == SCAN else None)
 
     def one(self, subscription: str, message_id: str) -> tuple[Delivery, Message] | None:
-        """See ``Store.delivery``. Raises StoreKeyMissing, StoreDamaged."""
+        """See ``Store.delivery``. Raises StoreKeyMissing, SealBroken."""
         row = self._db.execute(_ONE, (subscription, message_id)).fetchone()
         if row is None:
             return None

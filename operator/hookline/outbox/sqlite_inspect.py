@@ -102,7 +102,7 @@ class Inspector:
             yield Entry(_NAMES[row[0]], *row[1:])
 
     def contents(self, wanted: Wanted) -> Iterator[tuple[Entry, list[list[str]], bytes]]:
-        """The messages with their headers, as (name, value), and bodies. Raises StoreKeyMissing, StoreDamaged."""
+        """The messages with their headers, as (name, value), and bodies. Raises StoreKeyMissing, SealBroken."""
         for row in self._rows(wanted, ", headers, seal, body", "JOIN contents USING (row)"):
             entry = Entry(_NAMES[row[0]], *row[1:-3])
             yield entry, orjson.loads(row[-3]), self._sealing.open(body_of(entry.subscription, entry.id), *row[-2:])

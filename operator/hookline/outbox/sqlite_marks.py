@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import apsw
 
+from hookline.errors import SealBroken, StoreDamaged
 from hookline.model import Seen, WatchCommit
 from hookline.outbox.sealing import Sealing, last_seen_of
 
@@ -67,9 +68,7 @@ class Marks:
         """The last-seen entries of these objects, by uid."""
         rows = self._db.executemany(_LOOK, ((scope_key, uid) for uid in uids))
         return {
-            uid: Seen(
-                uid, version, self._sealing.open(last_seen_of(scope_key, uid, version), number, stored), bool(full)
-            )
+            uid: Seen(uid, version, self._open(last_seen_of(scope_key, uid, version), number, stored), bool(full))
             for uid, version, full, number, stored in rows
         }
 
@@ -125,10 +124,17 @@ class Marks:
         rows += self._db.execute(_OTHERS, (self._sealing.current, limit))
         for ident, key, uid, version, number, stored in rows:
             identity = last_seen_of(key, uid, version)
-            clear = self._sealing.open(identity, number, stored)
+            clear = self._open(identity, number, stored)
             self._db.execute(
                 "UPDATE seen SET seal = ?, projection = ? WHERE id = ?", (*self._sealing.seal(identity, clear), ident)
             )
+
+    def _open(self, identity: Sequence[str], number: int | None, stored: bytes) -> bytes:
+        """A last-seen object. One that was changed can't be left out: what it is compared with would seem to be new."""
+        try:
+            return self._sealing.open(identity, number, stored)
+        except SealBroken as error:
+            raise StoreDamaged(str(error)) from None
 
 
 def _numbers(db: apsw.Connection, table: str) -> Iterator[int]:

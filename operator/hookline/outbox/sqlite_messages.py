@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import apsw
 import orjson
 
+from hookline.errors import SealBroken
 from hookline.model import Attempt, Claimed, Counts, Message, Outcome
 from hookline.outbox.sealing import Sealing, body_of
 from hookline.outbox.sqlite_claims import Claims
@@ -23,6 +24,9 @@ from hookline.outbox.sqlite_counts import Tally
 from hookline.outbox.sqlite_schema import DEAD, DELIVERED, PENDING
 
 _STATES = {Outcome.RETRY: PENDING, Outcome.DELIVERED: DELIVERED, Outcome.DEAD: DEAD}
+
+DAMAGED = "Damaged"
+"""The reason of a dead letter that was changed in the outbox."""
 
 NOTHING: Mapping[str, int] = MappingProxyType({})
 
@@ -64,6 +68,7 @@ class Messages:
         self._clock = clock
         self._sealing = sealing
         self.claims = Claims()
+        self._broken: list[tuple[int, str]] = []
         # Counted here, not by SQLite, which would give a deleted message's number to the next one: a verdict that
         # arrives late could then hit a message that was never sent.
         top: int = self._db.execute("SELECT coalesce(max(row), 0) FROM messages").get
@@ -118,12 +123,17 @@ class Messages:
         retries: Mapping[str, int] = NOTHING,
         room: Mapping[str, int] = NOTHING,
     ) -> list[Claimed]:
-        """Hand out due messages, see ``Store.claim``. Those of ``ordered`` must be known as such to ``order``."""
+        """Hand out due messages, see ``Store.claim``. Those of ``ordered`` must be known as such to ``order``.
+
+        Those that can't be opened are nobody's until they are buried: ask for ``broken``.
+        """
+        self._broken.clear()
         found: list[tuple[float, Claimed]] = []
         for uid, limit in wanted.items():
             most = min(retries.get(uid, limit), limit)
             due = [*self._free(uid, now, limit, 0, uid in ordered), *self._free(uid, now, most, 1, uid in ordered)]
             found += self._load(uid, sorted(due)[: max(limit, 0)], room.get(uid, math.inf))
+        self.claims.take({row: ("", "") for row, _ in self._broken})
         found.sort(key=lambda item: (item[0], item[1].row))
         claimed = [item for _, item in found]
         self.claims.take({item.row: (item.message.subscription, item.message.object_uid) for item in claimed})
@@ -154,11 +164,29 @@ class Messages:
                 return
             record: tuple[Any, ...] = self._db.execute(_LOAD, (row,)).get
             ident, sequence, object_uid, event_type, headers, seal, body, observed, ground, attempts, stored = record
-            body = self._sealing.open(body_of(uid, ident), seal, body)
+            try:
+                body = self._sealing.open(body_of(uid, ident), seal, body)
+            except SealBroken:
+                self._broken.append((row, f"message {ident} of subscription {uid}"))
+                continue
             used += len(body)
             pairs = tuple((name, value) for name, value in orjson.loads(headers))
             message = Message(ident, uid, sequence, object_uid, event_type, pairs, body, observed, ground)
             yield when, Claimed(row, message, attempts, stored)
+
+    def broken(self) -> dict[int, str]:
+        """Those that the last ``claim`` found changed, or moved from another row, with their names."""
+        return dict(self._broken)
+
+    def bury(self, rows: Collection[int]) -> None:
+        """Give up what can't be opened: nothing of it may be sent, and it must not be in the way of the others."""
+        tally, now = Tally(), self._clock()
+        buried = ((DEAD, None, 0, DAMAGED, None, now, row) for row in rows)
+        for owner, _, size in self._db.executemany(_RECORD, buried):
+            tally.went(owner, PENDING, size)
+            tally.came(owner, DEAD, size)
+        tally.apply(self._db)
+        self.claims.drop(rows)
 
     def record(self, attempts: Sequence[Attempt]) -> None:
         """Store the verdicts of attempts; a message that is gone or finished already stays as it is."""

@@ -9,10 +9,11 @@ import apsw
 import pytest
 
 from hookline.cli.main import main
-from hookline.errors import SettingsError, StoreDamaged, StoreKeyMissing
+from hookline.errors import SealBroken, SettingsError, StoreDamaged, StoreKeyMissing
 from hookline.model import Seen, WatchCommit
 from hookline.outbox.sealing import SEAL_BYTES, Sealing, body_of, last_seen_of, read_keys
 from hookline.outbox.sqlite import SqliteStore
+from hookline.stored import DeliveryState, Replay
 from support.outbox import EVER, PODS, A, B, add, message
 
 FIRST, SECOND, OTHER = (bytes([number]) * 32 for number in (1, 2, 3))
@@ -145,8 +146,44 @@ async def test_a_body_of_another_row_and_a_changed_one_are_never_sent(opened, tm
     connection.execute(swap)
     connection.close()
     store = await opened(FIRST)
+    await add(store, message(2, body=SECRET))
+    assert [claimed.message.id for claimed in await store.claim({A: 9}, EVER)] == ["msg_0002"], "the control"
+    assert await store.claim({A: 9}, EVER) == []
+    counts = (await store.counts())[A]
+    assert (counts.pending, counts.dead) == (1, 1), "it is a dead letter, in nobody's way"
+    delivery, *_ = (await store.deliveries_of(A, ["msg_0001"])).values()
+    assert (delivery.state, delivery.reason, delivery.attempts) == (DeliveryState.DEAD, "Damaged", 0)
+    with pytest.raises(SealBroken):
+        await store.delivery(A, "msg_0001")
+    assert (await store.replay(Replay("again", A))).total == 1
+    assert await store.claim({A: 9}, EVER) == []
+    assert (await store.replay_counts())["again"].failed == 1
+    await store.close()
+
+
+async def test_a_last_seen_object_that_was_changed_can_not_be_left_out(opened, tmp_path):
+    store = await opened(FIRST)
+    await fill(store)
+    await store.close()
+    connection = apsw.Connection(str(tmp_path / "outbox.db"))
+    connection.execute("UPDATE seen SET projection = zeroblob(length(projection))")
+    connection.close()
+    store = await opened(FIRST)
     with pytest.raises(StoreDamaged):
-        await store.claim({A: 1}, EVER)
+        await store.seen(PODS, ["u1"])
+    await store.close()
+
+
+async def test_an_ordered_queue_goes_on_behind_a_body_that_was_changed(opened, tmp_path):
+    store = await opened(FIRST)
+    await add(store, message(1, body=SECRET), message(2, body=SECRET))
+    await store.close()
+    connection = apsw.Connection(str(tmp_path / "outbox.db"))
+    connection.execute("UPDATE contents SET body = x'' WHERE row = 1")
+    connection.close()
+    store = await opened(FIRST)
+    assert await store.claim({A: 9}, EVER, ordered={A}) == []
+    assert [claimed.message.id for claimed in await store.claim({A: 9}, EVER, ordered={A})] == ["msg_0002"]
     await store.close()
 
 
@@ -173,7 +210,7 @@ def test_identities_that_join_to_the_same_text_are_not_the_same():
     number, sealed = sealing.seal(last_seen_of("ab", "c", "1"), SECRET)
     assert sealing.open(last_seen_of("ab", "c", "1"), number, sealed) == SECRET
     for other in (last_seen_of("a", "bc", "1"), last_seen_of("ab", "c1", ""), body_of("ab", "c")):
-        with pytest.raises(StoreDamaged):
+        with pytest.raises(SealBroken):
             sealing.open(other, number, sealed)
 
 
