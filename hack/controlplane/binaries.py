@@ -18,6 +18,7 @@ from controlplane.errors import ControlPlaneError
 
 ASSETS = "KUBEBUILDER_ASSETS"
 _CONTROLLER_MANAGER = "kube-controller-manager"
+_RELEASES = "https://kubernetes.io/releases/download/#binaries"
 _GOARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -44,7 +45,8 @@ def provide(out: TextIO) -> dict[str, Path]:
     wanted = [name for name in build.PACKAGES if name not in found]
     missing = [name for name in wanted if not (cache / name).is_file()]
     if missing:
-        build.build(missing, cache, kubernetes_version(), out)
+        assets = f", or set {ASSETS} to a directory that holds {', '.join(build.PACKAGES)} ({_RELEASES})"
+        build.build(build.kubernetes(kubernetes_version(), build.PACKAGES, assets), missing, cache, out)
     return found | {name: cache / name for name in wanted}
 
 

@@ -1,6 +1,6 @@
-"""Compiles the programs from their Go modules, as ``go.mod`` and ``go.sum`` pin them.
+"""Compiles programs from their Go modules, as ``go.mod`` and ``go.sum`` pin them.
 
-In: names of programs and a directory. Out: the programs in it, each appearing whole or not at all.
+In: a module, names of programs and a directory. Out: the programs in it, each appearing whole or not at all.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -31,35 +32,54 @@ _HEARTBEAT = 10.0  # seconds between lines in a log
 _REDRAW = 1.0  # seconds between redraws on a terminal
 
 
-def build(names: Sequence[str], directory: Path, version: str, out: TextIO) -> None:
-    """Build the programs ``names`` of Kubernetes ``version`` into ``directory``, with progress written to ``out``.
+@dataclass(frozen=True)
+class Module:
+    """Where programs come from: a directory with ``go.mod``, the package of each by its name, flags of go build.
+
+    ``instead`` ends the advice that is given without a new enough Go: another way to come by the programs.
+    """
+
+    directory: Path
+    packages: Mapping[str, str]
+    flags: Sequence[str] = ("-ldflags=-s -w",)
+    instead: str = ""
+
+
+def kubernetes(version: str, packages: Mapping[str, str], instead: str = "") -> Module:
+    """The module of Kubernetes itself, whose programs are told the ``version`` that they are."""
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    told = [f"-X {package}.{key}={value}" for package in _VERSION_PACKAGES for key, value in stamps.items()]
+    return Module(GO_MOD.parent, packages, (f"-ldflags={' '.join(['-s', '-w', *told])}",), instead)
+
+
+def build(module: Module, names: Sequence[str], directory: Path, out: TextIO) -> None:
+    """Build the programs ``names`` of ``module`` into ``directory``, with progress written to ``out``.
 
     Raises ControlPlaneError without a new enough Go, or when a program doesn't compile.
     """
-    go = _go(names)
+    go = _go(module, names)
     directory.mkdir(parents=True, exist_ok=True)
     with locked(directory, lambda: _say(out, f"another build is at work in {directory}; waiting for it")):
         for abandoned in directory.glob(".*.partial"):
             abandoned.unlink()
         missing = [name for name in names if not (directory / name).is_file()]
         for k, name in enumerate(missing, 1):
-            _compile(go, name, directory, version, _Progress(out, f"building {name} ({k} of {len(missing)})"))
+            _compile(go, module, name, directory, _Progress(out, f"building {name} ({k} of {len(missing)})"))
 
 
-def _go(names: Sequence[str]) -> str:
+def _go(module: Module, names: Sequence[str]) -> str:
     """The path of a ``go`` that can build the module."""
-    needed = re.search(r"^go (\S+)$", GO_MOD.read_text(encoding="utf-8"), re.MULTILINE)
+    path = module.directory / "go.mod"
+    needed = re.search(r"^go (\S+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     if needed is None:
-        raise ControlPlaneError(f"{GO_MOD} has no go directive; restore the file")
-    advice = (
-        f"Install Go {needed[1]} or newer (https://go.dev/dl/) and put it on PATH, or set KUBEBUILDER_ASSETS to a "
-        f"directory that holds {', '.join(PACKAGES)} (https://kubernetes.io/releases/download/#binaries)."
-    )
+        raise ControlPlaneError(f"{path} has no go directive; restore the file")
+    advice = f"Install Go {needed[1]} or newer (https://go.dev/dl/) and put it on PATH{module.instead}."
     go = shutil.which("go")
     if go is None:
         raise ControlPlaneError(f"Building {', '.join(names)} needs Go, and there is no go on PATH. {advice}")
     # Asked in the module's directory, an older Go may fetch the toolchain that go.mod wants: that is fine, too.
-    answer = subprocess.run([go, "env", "GOVERSION"], cwd=GO_MOD.parent, capture_output=True, text=True, check=False)
+    answer = subprocess.run([go, "env", "GOVERSION"], cwd=module.directory, capture_output=True, text=True, check=False)
     if answer.returncode != 0 or _numbers(answer.stdout) < _numbers(needed[1]):
         reason = answer.stdout.strip() or answer.stderr.strip()
         raise ControlPlaneError(f"{go} is too old to build {', '.join(names)} ({reason}). {advice}")
@@ -70,15 +90,12 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
-def _compile(go: str, name: str, directory: Path, version: str, progress: _Progress) -> None:
-    major, minor, _ = version.removeprefix("v").split(".", 2)
-    stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
-    flags = [f"-X {package}.{key}={value}" for package in _VERSION_PACKAGES for key, value in stamps.items()]
+def _compile(go: str, module: Module, name: str, directory: Path, progress: _Progress) -> None:
     partial = directory / f".{name}.partial"
-    command = [go, "build", "-v", "-mod=readonly", "-trimpath", "-ldflags", " ".join(["-s", "-w", *flags])]
+    command = [go, "build", "-v", "-mod=readonly", "-trimpath", *module.flags]
     process = subprocess.Popen(
-        tied([*command, "-o", str(partial), PACKAGES[name]]),
-        cwd=GO_MOD.parent,
+        tied([*command, "-o", str(partial), module.packages[name]]),
+        cwd=module.directory,
         env=os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -92,7 +109,7 @@ def _compile(go: str, name: str, directory: Path, version: str, progress: _Progr
         process.wait()
     if process.returncode != 0:
         partial.unlink(missing_ok=True)
-        raise ControlPlaneError(f"go build {PACKAGES[name]} failed:\n" + "\n".join(output[-20:]))
+        raise ControlPlaneError(f"go build {module.packages[name]} failed:\n" + "\n".join(output[-20:]))
     partial.replace(directory / name)
     progress.done()
 

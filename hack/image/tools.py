@@ -1,4 +1,4 @@
-"""buildah, runc and mmdebstrap, from Debian's packages, unpacked into the user's cache: nothing is installed.
+"""Programs from Debian's packages, such as buildah, unpacked into the user's cache: nothing is installed.
 
 In: apt of this machine. Out: ``Tools``, which runs them. What is on PATH already is not fetched.
 """
@@ -9,14 +9,14 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane.directories import locked
 from image.errors import ImageError
 
-_PACKAGES = ("buildah", "runc", "mmdebstrap")
+_PACKAGES = {"buildah": "buildah", "runc": "runc", "mmdebstrap": "mmdebstrap"}
 _NEW = re.compile(r"^Inst (\S+) \(", re.MULTILINE)  # without [the old version], which upgrades have
 _INSTALLED = 'mount -t overlay overlay -o "lowerdir=$0/usr:/usr" /usr && exec "$@"'
 _POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
@@ -71,7 +71,8 @@ def provide() -> Tools:
         cache.mkdir(parents=True, exist_ok=True)
         with locked(cache):
             if not (tools.root / "policy.json").is_file():
-                _unpack(tools.root)
+                unpack(tools.root, _PACKAGES)
+                (tools.root / "policy.json").write_text(_POLICY, encoding="utf-8")
     return tools
 
 
@@ -81,26 +82,39 @@ def cache_directory() -> Path:
     return home / "hookline" / "image"
 
 
-def _unpack(root: Path) -> None:
-    missing = [name for name in _PACKAGES if not (shutil.which(name) or Path("/usr/sbin", name).exists())]
+def unpack(root: Path, packages: Mapping[str, str]) -> None:
+    """Make ``root`` hold the Debian packages whose program, the mapping's value, is not on PATH. Raises ImageError."""
+    missing = [name for name, program in packages.items() if not _installed(program)]
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
-    if missing:
-        if shutil.which("apt-get") is None:
-            raise ImageError(f"there is no {', '.join(missing)} on PATH, and no apt-get to fetch it with: install it")
-        plan = _apt("install", "--simulate", "--no-install-recommends", *missing)
-        _apt("download", *_NEW.findall(plan), directory=root)
-        for package in root.glob("*.deb"):
-            subprocess.run(["dpkg-deb", "--extract", package, root], check=True)
-            package.unlink()
-    (root / "policy.json").write_text(_POLICY, encoding="utf-8")
+    if not missing:
+        return
+    if shutil.which("apt-get") is None:
+        raise ImageError(f"there is no {', '.join(missing)} on PATH, and no apt-get to fetch it with: install it")
+    try:
+        _download(root, missing)
+    except ImageError:
+        # The lists are older than what the archive holds now, or were never fetched.
+        _apt("update", packages=missing)
+        _download(root, missing)
+    for package in root.glob("*.deb"):
+        subprocess.run(["dpkg-deb", "--extract", package, root], check=True)
+        package.unlink()
 
 
-def _apt(*arguments: str, directory: Path | None = None) -> str:
+def _installed(program: str) -> bool:
+    return shutil.which(program) is not None or Path("/usr/sbin", program).exists()
+
+
+def _download(root: Path, packages: Sequence[str]) -> None:
+    plan = _apt("install", "--simulate", "--no-install-recommends", *packages, packages=packages)
+    _apt("download", *_NEW.findall(plan), packages=packages, directory=root)
+
+
+def _apt(*arguments: str, packages: Sequence[str], directory: Path | None = None) -> str:
     done = subprocess.run(["apt-get", "-q", *arguments], cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise ImageError(
-            f"apt-get {arguments[0]} failed; apt-get update may help, or: apt-get install {' '.join(_PACKAGES)}\n"
-            + done.stderr[-2000:]
+            f"apt-get {arguments[0]} failed; this may help: apt-get install {' '.join(packages)}\n{done.stderr[-2000:]}"
         )
     return done.stdout
