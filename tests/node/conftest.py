@@ -15,7 +15,8 @@ from controlplane import ControlPlaneError
 from helm import HelmError
 from image.errors import ImageError
 from node import Node, NodeError
-from support.on_node import Cluster, Journal, ReceiverPod, Release, Tenant
+from support.on_node import Cluster, ReceiverPod, Release, Tenant
+from support.on_node_changes import Journal
 
 TEST_SECONDS = 600
 VALUES = {

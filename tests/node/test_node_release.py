@@ -1,7 +1,8 @@
 """The life of a release with a real pod: an upgrade keeps the outbox, and what uninstalling leaves goes on later."""
 
 from support.cluster import eventually
-from support.on_node import CHART, held_back
+from support.on_node import CHART
+from support.on_node_changes import held_back
 
 LEFT = {
     "customresourcedefinition.apiextensions.k8s.io/webhookreplays.hookline.dev",

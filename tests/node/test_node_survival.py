@@ -1,7 +1,8 @@
 """The operator's pod ends in the midst of changes, in every way that a cluster knows, and another goes on, lossless."""
 
 from support.cluster import eventually
-from support.on_node import held_back, ready
+from support.on_node import ready
+from support.on_node_changes import held_back
 
 BEFORE = AFTER = 40  # changes before and after the end; more happen meanwhile
 

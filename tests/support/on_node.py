@@ -1,7 +1,8 @@
-"""What the tests on a real node share: the release, the receiver's pod, and changes whose outcome is known.
+"""What the tests on a real node share: the release, the receiver's pod, and tenants.
 
-In: a ``Node`` with the image loaded. Out: ``Release``, ``ReceiverPod``, ``Tenant`` and ``Journal``. Everything is as an
-administrator and a tenant would have it: the chart by Helm, objects by kubectl, a restricted namespace for each.
+In: a ``Node`` with the image loaded. Out: ``Release``, ``ReceiverPod`` and ``Tenant``; ``on_node_changes`` has more.
+Everything is as an administrator and a tenant would have it: the chart by Helm, objects by kubectl, a restricted
+namespace for each.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ import json
 import secrets
 import sqlite3
 import subprocess
-import threading
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import trustme
 
@@ -348,61 +348,3 @@ class Tenant:
             return eventually(probe, f"{kind} of {self.namespace}/{name} has the reason {reason}", seconds=60)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{json.dumps(found.get('status'), indent=2)}") from None
-
-
-def held_back(tenant: Tenant, journal: Journal) -> None:
-    """Make a subscription, and changes that wait in the outbox until it is applied again without ``suspend``."""
-    tenant.subscribe()
-    tenant.subscribe(reason="Suspended", suspend=True)
-    for _ in range(6):
-        journal.object()
-    eventually(lambda: tenant.status().get("pending") == len(journal.events), "all changes wait", seconds=60)
-
-
-class Journal:
-    """Changes ConfigMaps of a namespace until told to end, and keeps what the API server said of each change."""
-
-    def __init__(self, node: Node, namespace: str) -> None:
-        self.events: list[Event] = []
-        self._node = node
-        self._collection = f"/api/v1/namespaces/{namespace}/configmaps"
-        self._count = 0
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._write, name="journal")
-        self._failure: BaseException | None = None
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def object(self) -> None:
-        """One object: made, changed, and of three one deleted."""
-        self._count += 1
-        name = f"object-{self._count}"
-        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"told": "yes"}}}
-        made = self._node.request("POST", self._collection, body)
-        self.events.append(("Created", name, made["metadata"]["resourceVersion"]))
-        changed = self._node.request("PUT", f"{self._collection}/{name}", {**body, "data": {"n": "1"}})
-        self.events.append(("Updated", name, changed["metadata"]["resourceVersion"]))
-        if self._count % 3 == 0:
-            self._node.request("DELETE", f"{self._collection}/{name}")
-            self.events.append(("Deleted", name, ""))
-
-    def reaches(self, more: int) -> None:
-        """Wait until ``more`` further changes are made."""
-        goal = len(self.events) + more
-        eventually(lambda: self._failure or len(self.events) >= goal, f"{more} changes are made", seconds=120)
-
-    def _write(self) -> None:
-        try:
-            while not self._end.is_set():
-                self.object()
-                self._end.wait(0.02)
-        except BaseException as error:  # noqa: BLE001  (raised where the journal ends)
-            self._failure = error
