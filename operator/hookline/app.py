@@ -270,7 +270,7 @@ class App:
     async def _count(self) -> None:
         counts = await self.store.counts()
         self.rooms.flow.counted(counts)
-        self.rooms.access.counted(counts)
+        self.rooms.access.counted(counts, storing=not self.vitals.store_failing())
 
     async def _prune(self) -> None:
         now, settings = time.time(), self.settings

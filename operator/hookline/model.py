@@ -119,6 +119,9 @@ class Seen:
     full: bool
 
 
+PING_TYPE = "dev.hookline.ping"
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """The exact bytes and headers to send for one event; immutable once stored.
@@ -137,6 +140,11 @@ class Message:
     body: bytes
     observed: float
     ground: str = ""
+
+    @property
+    def is_ping(self) -> bool:
+        """Whether somebody asked for it to see that messages arrive: it tells nothing that happened."""
+        return self.event_type == PING_TYPE and not self.ground
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +168,17 @@ class Outcome(StrEnum):
     DEAD = "dead"
 
 
+class Standing(StrEnum):
+    """Whether a message may be sent as far as the ServiceAccount is concerned that it rests on.
+
+    UNKNOWN: ask again soon. DENIED: it lacks a right, and has for so long that the message is given up.
+    """
+
+    GOOD = "good"
+    UNKNOWN = "unknown"
+    DENIED = "denied"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What one attempt means for the message.
@@ -181,7 +200,7 @@ class Attempt:
     """One HTTP request for a message, and its verdict. ``skew`` is the receiver's clock minus ours, in seconds.
 
     ``current`` is False when the target was changed or given another chance since: it says nothing of the new one.
-    ``made`` is False when the message ended without a request, since its time was over.
+    ``made`` is False when there was no request: its time was over, or what it rests on is not allowed any more.
     """
 
     claimed: Claimed

@@ -103,6 +103,7 @@ class Rooms:
             on_breaker=self.status.breaker,
             namespace_rate=settings.max_rate_per_namespace,
             may_send=self.access.may_send,
+            standing=self.access.standing,
             trace=None if tracer is None else tracer.headers,
         )
         self.watches = WatchManager(

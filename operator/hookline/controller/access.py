@@ -11,15 +11,17 @@ request is later than ``SEND_SECONDS`` after the review that allowed it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hookline import reasons
+from hookline.controller.permission import permission, refusal
 from hookline.controller.reviews import PARALLEL, Question, Reviews
 from hookline.errors import ApiError, SpecError
-from hookline.model import Counts, Grant, Ground, Resource, Scope
+from hookline.model import Counts, Grant, Ground, Message, Resource, Scope, Standing
 from hookline.spec import Source, Subscription
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ BEGIN_SLACK = 1.0
 """What may pass between the question whether an attempt may begin and its beginning."""
 SETTLE_SECONDS = 5.0
 """A message that was made under the spec before is stored, and counted, by then."""
+GIVE_UP_SECONDS = 120.0
+"""So long a right must be missing before messages of earlier specs are given up: a RoleBinding may be replaced."""
 OWED_QUESTIONS = 300
 """Specs that were changed while messages wait may need so many answers together, or those of one spec."""
 
@@ -46,8 +50,8 @@ ScopesOf = Callable[[Subscription, Source, Resource], list[Scope]]
 class Case:
     """All that some subscriptions need to be allowed.
 
-    ``asked`` is when the oldest answer was asked for: infinity without any question, minus infinity while one has no
-    answer or was denied.
+    ``asked`` is when the oldest answer was asked for that is not a denial: infinity without any, minus infinity while
+    one has no answer. ``denied`` is since when there is a denial: infinity while there is none.
     """
 
     questions: frozenset[Question]
@@ -57,6 +61,9 @@ class Case:
     """Of the uids those that were in force with it, and may have messages that came of it."""
     grant: Grant = field(default_factory=lambda: Grant(None, "it was not asked yet"))
     asked: float = -math.inf
+    denied: float = math.inf
+    grounds: set[str] = field(default_factory=set)
+    """Of messages, those whose questions are known to be among these."""
     decided: bool | None = None
     """The last grant that was not unknown."""
 
@@ -113,7 +120,7 @@ class Access:
             self.remember({uid: grounds})
             return
         needed, debt = _questions_of(namespace, grounds), self._owed.get(uid)
-        if needed <= case.questions:
+        if needed <= case.questions and uid in case.granted:  # else a later spec would not answer for them
             return
         owed = needed if debt is None else debt.case.questions | needed
         if len(owed) > OWED_QUESTIONS:
@@ -151,16 +158,46 @@ class Access:
         own, debt = self._of[uid].grant, self._owed.get(uid)
         if not own.granted or debt is None or debt.case.grant.granted:
             return own
-        why = f"messages of an earlier spec wait (to give them up, delete the subscription): {debt.case.grant.message}"
-        return Grant(True, f"{own.message}, but nothing is sent while {why}")
+        what = "messages of an earlier spec wait, and are given up after two minutes without the rights"
+        return Grant(True, f"{own.message}. But {what}: {debt.case.grant.message}")
 
     def may_send(self, uid: str) -> bool:
         """Whether an attempt may begin now: what is not reviewed at all, as no source is served, is not sent."""
         cases = self._of_uid(uid)
         if not any(case.questions for case in cases):
             return False
-        since = self._clock() - self._within[uid]
-        return all(since < case.asked for case in cases)
+        now = self._clock()
+        if not all(now - self._within[uid] < case.asked for case in cases):
+            return False
+        own, debt = self._of.get(uid), self._owed.get(uid)
+        lacking = own is None or own.denied < math.inf
+        return not lacking and (debt is None or not debt.case.denied <= now < debt.case.denied + GIVE_UP_SECONDS)
+
+    def standing(self, message: Message) -> Standing:
+        """Whether this message may be sent, when its subscription's may: by what it rests on itself."""
+        uid, ground = message.subscription, message.ground
+        own = self._of.get(uid)
+        if not ground or (own is not None and ground in own.grounds):
+            return Standing.GOOD
+        if own is None or not own.questions | self._owed_questions(uid):
+            return Standing.UNKNOWN
+        home = next(iter(own.questions | self._owed_questions(uid))).home
+        needed = _questions_of(home, [ground])
+        if needed <= own.questions:
+            own.grounds.add(ground)
+            return Standing.GOOD
+        if not needed <= self._owed_questions(uid):  # nobody knew of it: it waits until it was asked for
+            with contextlib.suppress(SpecError):  # too much at once: it waits until others are sent
+                self.owe(uid, home, [ground])
+            return Standing.UNKNOWN
+        answers = [self._reviews.answer(question) for question in needed]
+        if any(answer is not None and not answer.allowed for answer in answers):
+            return Standing.DENIED
+        return Standing.GOOD if all(answers) else Standing.UNKNOWN
+
+    def _owed_questions(self, uid: str) -> frozenset[Question]:
+        debt = self._owed.get(uid)
+        return debt.case.questions if debt is not None else frozenset()
 
     def forget(self, uid: str) -> None:
         """The subscription is gone."""
@@ -172,11 +209,16 @@ class Access:
         for case in cases:
             self._leave(uid, case)
 
-    def counted(self, counts: Mapping[str, Counts]) -> None:
-        """The outbox was counted: where nothing waits, nothing waits that came of an earlier spec."""
+    def counted(self, counts: Mapping[str, Counts], *, storing: bool = True) -> None:
+        """The outbox was counted: where nothing waits, nothing waits that came of an earlier spec.
+
+        Without ``storing`` nothing can be stored now, so that more may come of it later.
+        """
         settled = self._clock() - SETTLE_SECONDS
         for uid, debt in list(self._owed.items()):
-            if debt.since < settled and not counts.get(uid, Counts()).pending:
+            if not storing:
+                debt.since = self._clock()
+            elif debt.since < settled and not counts.get(uid, Counts()).pending:
                 del self._owed[uid]
                 self._leave(uid, debt.case)
                 self._on_grant(uid, self.grant(uid))
@@ -301,12 +343,15 @@ class Access:
         """Set the grant of a case; returns when it was asked for."""
         answers = [(question, self._reviews.answer(question)) for question in case.ordered]
         denied = [question for question, answer in answers if answer is not None and not answer.allowed]
+        others = [answer for _, answer in answers if answer is None or answer.allowed]
+        asked = min((-math.inf if answer is None else answer.asked for answer in others), default=math.inf)
         if denied:
-            case.grant = Grant(False, _refusal(denied))
-            return -math.inf
-        asked = min((-math.inf if answer is None else answer.asked for _, answer in answers), default=math.inf)
+            case.denied = min(case.denied, self._clock())
+            case.grant = Grant(False, refusal(denied))
+            return asked
+        case.denied = math.inf
         if self._clock() < asked + OLDEST_SECONDS:
-            case.grant = Grant(True, _permission(case.questions))
+            case.grant = Grant(True, permission(case.questions))
         else:
             why = f": {self._reviews.problem}" if self._reviews.problem else ""
             text = f"the API server does not say what the ServiceAccount may do{why}; messages are kept until it does"
@@ -321,32 +366,3 @@ def _questions_of(home: str, grounds: Iterable[str]) -> frozenset[Question]:
         for ground in map(Ground.parse, grounds)
         for verb in VERBS
     )
-
-
-def _permission(questions: frozenset[Question]) -> str:
-    names = sorted({_name(question) for question in questions})
-    if not names:
-        return "no source is served yet"
-    account = next(iter(questions)).account
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return f"ServiceAccount {account!r} may get, list and watch {', '.join(names[:4])}{more}"
-
-
-def _refusal(denied: Sequence[Question]) -> str:
-    """What is missing, and the commands that add it. The same whether what it is about exists or not."""
-    first = denied[0]
-    same = [q for q in denied if (q.account, _name(q), q.namespace) == (first.account, _name(first), first.namespace)]
-    verbs = " and ".join(question.verb for question in same)
-    where = f"in namespace {first.namespace!r}" if first.namespace else "in the whole cluster"
-    role, option = ("role", f" -n {first.namespace}") if first.namespace else ("clusterrole", "")
-    others = f" (and {len(denied) - len(same)} more is missing)" if len(denied) > len(same) else ""
-    return (
-        f"ServiceAccount {first.account!r} may not {verbs} {_name(first)} {where}{others}: nothing of it is watched, "
-        f"and messages are kept. Allow it: kubectl create {role} hookline-{first.account} --verb=get,list,watch "
-        f"--resource={_name(first)}{option}; kubectl create {role}binding hookline-{first.account} "
-        f"--{role}=hookline-{first.account} --serviceaccount={first.home}:{first.account}{option}"
-    )
-
-
-def _name(question: Question) -> str:
-    return f"{question.plural}.{question.group}".rstrip(".")

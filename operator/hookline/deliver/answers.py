@@ -14,7 +14,7 @@ _BODILESS = re.compile(rb"HTTP/1\.[01] (?:204|304)[ \r]")
 _ANNOUNCED = re.compile(rb"\r\n(?:content-length:[ \t]*0*[1-9]|transfer-encoding:)", re.IGNORECASE)
 _END = b"\r\n\r\n"
 LIFE_SECONDS = 60.0
-"""Older connections are not used again: who moved to another address, or into a refused range, is found out by then."""
+"""Older connections are not used again, and are closed: who moved to a refused address is found out by then."""
 
 
 class Answers(ResponseHandler):

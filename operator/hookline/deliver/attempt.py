@@ -13,7 +13,7 @@ from typing import Protocol
 
 from hookline.deliver.recorder import where
 from hookline.deliver.verdict import Failure, Reason, Response, Result, clock_skew
-from hookline.model import Attempt, Claimed, Message, Outcome, Target, Verdict
+from hookline.model import Attempt, Claimed, Message, Outcome, Standing, Target, Verdict
 from hookline.spec import RetryPolicy
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ OVERDUE_SECONDS = 1.0
 """A last attempt may be due exactly when the message's time is over: it begins a little later than that."""
 
 _UNJUDGED_RETRY_SECONDS = 300.0
+_UNKNOWN_RETRY_SECONDS = 2.0
 
 Headers = tuple[tuple[str, str], ...]
 Trace = Callable[[Message, float], Headers]
@@ -49,14 +50,39 @@ def expired(claimed: Claimed, target: Target, now: float) -> Attempt | None:
 
 
 class Attempts:
-    """Makes attempts. ``clock`` gives Unix time; ``in_flight`` is how many are under way."""
+    """Makes attempts. ``clock`` gives Unix time; ``in_flight`` is how many are under way.
 
-    def __init__(self, client: Sender, judge: Judge, clock: Callable[[], float], trace: Trace | None = None) -> None:
+    ``standing`` is asked of each message right before.
+    """
+
+    def __init__(
+        self,
+        client: Sender,
+        judge: Judge,
+        clock: Callable[[], float],
+        trace: Trace | None = None,
+        standing: Callable[[Message], Standing] = lambda _: Standing.GOOD,
+    ) -> None:
         self._trace = trace
+        self._standing = standing
         self._client = client
         self._judge = judge
         self._clock = clock
         self.in_flight = 0
+
+    def unmade(self, claimed: Claimed, target: Target) -> Attempt | None:
+        """What comes of a message of which no attempt may be made now, as an attempt that was not made; else None."""
+        now = self._clock()
+        if (end := expired(claimed, target, now)) is not None:
+            return end
+        match self._standing(claimed.message):
+            case Standing.GOOD:
+                return None
+            case Standing.DENIED:
+                verdict = Verdict(Outcome.DEAD, str(Reason.ACCESS_DENIED))
+            case Standing.UNKNOWN:
+                verdict = Verdict(Outcome.RETRY, str(Reason.ACCESS_UNKNOWN), retry_at=now + _UNKNOWN_RETRY_SECONDS)
+        return Attempt(claimed, verdict, now, 0.0, current=False, made=False)
 
     async def make(self, claimed: Claimed, target: Target) -> tuple[Attempt, Result]:
         """Send the message once. Raises nothing but CancelledError: an error of our own is a result as well."""

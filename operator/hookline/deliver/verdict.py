@@ -32,6 +32,8 @@ class Reason(StrEnum):
     PROTOCOL = "Protocol"
     INVALID_HEADER = "InvalidHeader"
     INTERNAL_ERROR = "InternalError"
+    ACCESS_DENIED = "AccessDenied"
+    ACCESS_UNKNOWN = "AccessUnknown"
     EXPIRED = "Expired"
     TOKEN_FAILED = "TokenFailed"  # noqa: S105 (a reason, no secret)
 
@@ -76,7 +78,8 @@ def judge(
     """The verdict on an attempt that ended at ``now``; ``rand`` gives numbers in [0, 1).
 
     Only 2xx is success. 410 is dead and ``gone``. Everything else is retried as long as the policy has attempts, no
-    earlier than the Retry-After of a 429 or 503, and dead with the same reason when it has none.
+    earlier than the Retry-After of a 429 or 503, and dead with the same reason when it has none. A ping has
+    one attempt.
     """
     if isinstance(result, Failure):
         reason, status, floor = str(result.reason), None, 0.0
@@ -88,6 +91,8 @@ def judge(
         if status == 410:
             return Verdict(Outcome.DEAD, reason, status, gone=True)
         floor = retry_after_seconds(result.retry_after, now) if status in (429, 503) else 0.0
+    if claimed.message.is_ping:  # somebody waits for the answer to it, and asks again
+        return Verdict(Outcome.DEAD, reason, status)
     retry_at = next_attempt(policy, claimed.attempts + 1, claimed.stored, now, floor, rand())
     if retry_at is None:
         return Verdict(Outcome.DEAD, reason, status)

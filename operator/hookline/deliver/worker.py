@@ -24,7 +24,7 @@ from hookline.deliver.outbox import Outbox
 from hookline.deliver.recorder import Backoff, Recorder, where
 from hookline.deliver.verdict import Result, throttled_until, trouble
 from hookline.errors import StoreError
-from hookline.model import Attempt, Claimed, Target, Verdict
+from hookline.model import Attempt, Claimed, Message, Standing, Target, Verdict
 from hookline.spec import RateLimit
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Dispatcher:
     ``on_attempt`` is called once for each recorded attempt and must be quick; ``on_breaker`` when the circuit breaker
     of a subscription opened (True) or closed. ``clock`` gives Unix time. ``namespace_rate`` is how many attempts per
     second all subscriptions of a namespace may begin together; 0: any number. ``may_send`` is asked of each,
-    ``trace`` for headers of each attempt.
+    ``standing`` of each message, ``trace`` for headers of each attempt.
     """
 
     def __init__(
@@ -59,13 +59,14 @@ class Dispatcher:
         namespace_rate: int = 0,
         may_send: Callable[[str], bool] = lambda _: True,
         trace: Trace | None = None,
+        standing: Callable[[Message], Standing] = lambda _: Standing.GOOD,
     ) -> None:
         self._may_send = may_send
         self._namespace_rate = namespace_rate
         self._buckets: WeakValueDictionary[str, Bucket] = WeakValueDictionary()
         self._store = store
         self._client = client
-        self._attempts = Attempts(client, judge, clock, trace)
+        self._attempts = Attempts(client, judge, clock, trace, standing)
         self._on_attempt = on_attempt
         self._clock = clock
         self._on_breaker = on_breaker
@@ -337,7 +338,7 @@ class Dispatcher:
 
     async def _attempt(self, lane: Lane, claimed: Claimed) -> Attempt:
         target = lane.target
-        end = expired(claimed, target, self._clock())
+        end = self._attempts.unmade(claimed, target)
         try:
             attempt, result = (end, None) if end is not None else await self._attempts.make(claimed, target)
         except asyncio.CancelledError:

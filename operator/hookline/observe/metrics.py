@@ -68,7 +68,7 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
-        self._dead = Counter("hookline_messages_dead_lettered", "Messages given up.", registry=registry)
+        self._dead = Counter("hookline_messages_dead_lettered", "Messages given up, without pings.", registry=registry)
         self._pruned = Counter(
             "hookline_messages_pruned",
             "Finished messages deleted, by state, for their age or for the room they took (size).",
@@ -222,7 +222,7 @@ class Metrics:
             self._latency.observe(latency)
         else:
             self._failures.labels(failure_reason(attempt.verdict)).inc()
-            if outcome is Outcome.DEAD:
+            if outcome is Outcome.DEAD and not attempt.claimed.message.is_ping:
                 self._dead.inc()
         self.each.attempt(attempt, latency)
 

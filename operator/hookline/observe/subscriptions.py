@@ -83,7 +83,7 @@ class SubscriptionMetrics(Collector):
             return
         reason = failure_reason(verdict)
         series.failures[reason] = series.failures.get(reason, 0) + 1
-        if verdict.outcome is Outcome.DEAD:
+        if verdict.outcome is Outcome.DEAD and not attempt.claimed.message.is_ping:
             series.dead += 1
 
     def outbox(self, counts: Mapping[str, Counts], due: Mapping[str, float]) -> None:
@@ -125,7 +125,7 @@ class _Families:
             labels=[*LABELS, "reason"],
         )
         self._dead = CounterMetricFamily(
-            "hookline_subscription_messages_dead_lettered", "Messages given up.", labels=LABELS
+            "hookline_subscription_messages_dead_lettered", "Messages given up, without pings.", labels=LABELS
         )
         self._messages = GaugeMetricFamily(
             "hookline_subscription_messages", "Messages in the outbox, by state.", labels=[*LABELS, "state"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hookline.controller.access import (
+    GIVE_UP_SECONDS,
     LEAST_SECONDS,
     OWED_QUESTIONS,
     ROUND_SECONDS,
@@ -19,7 +20,7 @@ from hookline.controller.access import (
 )
 from hookline.controller.reviews import PARALLEL, PATH, Question, Reviews
 from hookline.errors import ApiError, SpecError
-from hookline.model import Counts, Grant, Resource, Scope
+from hookline.model import Counts, Grant, Message, Resource, Scope, Standing
 from hookline.scopes import scopes_of
 from hookline.spec import NamespacesFrom, Source, Subscription
 from support.samples import CONFIG_MAPS, DEPLOYMENTS, subscription
@@ -27,6 +28,14 @@ from support.samples import CONFIG_MAPS, DEPLOYMENTS, subscription
 THREE = ["get", "list", "watch"]
 DEPLOYED = Source("apps/v1", "Deployment")
 WITHIN = begin_within(subscription().timeout)
+
+
+def basis(wanted: Subscription, resource: Resource) -> str:
+    return Scope(resource, wanted.namespace).ground(wanted.service_account)
+
+
+def said(wanted: Subscription, resource: Resource) -> Message:
+    return Message("msg_1", wanted.uid, 1, "object", "type", (), b"{}", 1.0, basis(wanted, resource))
 
 
 class Authorizer:
@@ -321,6 +330,63 @@ async def test_what_is_replayed_needs_the_rights_of_the_spec_that_it_came_of(gro
     ground.access.owe(here.uid, here.namespace, [own, earlier])
     await ground.after(1)
     assert not ground.access.may_send(here.uid)
+
+
+async def test_what_is_replayed_while_its_right_is_missing_is_not_sent_under_a_later_spec(ground: Ground):
+    earlier, later = subscription(), subscription(sources=(DEPLOYED,))
+    await ground.admit(earlier)
+    await ground.admit(later, DEPLOYMENTS)
+    ground.now += SETTLE_SECONDS + 1
+    ground.access.counted({})
+    ground.api.allowed["configmaps"] = False
+    assert (await ground.admit(earlier)).granted is False
+    ground.access.owe(earlier.uid, earlier.namespace, [basis(earlier, CONFIG_MAPS)])
+    assert (await ground.admit(later, DEPLOYMENTS)).granted
+    assert not ground.access.may_send(earlier.uid)
+
+
+async def test_messages_of_an_earlier_spec_are_given_up_when_their_right_stays_away(ground: Ground):
+    before = subscription()
+    await ground.admit(before)
+    await ground.admit(replace(before, sources=(DEPLOYED,)), DEPLOYMENTS)
+    theirs, own = said(before, CONFIG_MAPS), said(before, DEPLOYMENTS)
+    assert [ground.access.standing(one) for one in (theirs, own)] == [Standing.GOOD, Standing.GOOD], "the control"
+    ground.api.allowed["configmaps"] = False
+    await ground.after(ROUND_SECONDS)
+    since = ground.now
+    while ground.now < since + GIVE_UP_SECONDS:
+        assert not ground.access.may_send(before.uid), "the right may come back"
+        await ground.after(ROUND_SECONDS)
+    assert ground.access.may_send(before.uid), "the present spec is not locked out"
+    assert [ground.access.standing(one) for one in (theirs, own)] == [Standing.DENIED, Standing.GOOD]
+    ground.api.allowed["deployments"] = False
+    await ground.after(ROUND_SECONDS)
+    assert not ground.access.may_send(before.uid), "its own rights hold it as ever"
+
+
+async def test_a_message_of_which_nobody_knew_waits_until_it_was_asked_for(ground: Ground):
+    here = subscription()
+    await ground.admit(here)
+    unknown = said(here, DEPLOYMENTS)
+    assert ground.access.standing(unknown) is Standing.UNKNOWN
+    assert not ground.access.may_send(here.uid)
+    await ground.after(1)
+    assert ground.access.may_send(here.uid)
+    assert ground.access.standing(unknown) is Standing.GOOD
+    assert ground.access.standing(replace(unknown, ground="")) is Standing.GOOD, "a ping rests on nothing"
+
+
+async def test_while_nothing_can_be_stored_a_message_of_an_earlier_spec_may_still_come(ground: Ground):
+    before = subscription()
+    await ground.admit(before)
+    await ground.admit(replace(before, sources=(DEPLOYED,)), DEPLOYMENTS)
+    ground.now += SETTLE_SECONDS + 1
+    ground.access.counted({}, storing=False)
+    ground.access.counted({})
+    assert len(ground.access._cases) == 2
+    ground.now += SETTLE_SECONDS + 1
+    ground.access.counted({})
+    assert len(ground.access._cases) == 1
 
 
 async def test_a_replay_that_would_owe_too_much_is_refused(ground: Ground):
