@@ -10,7 +10,7 @@ from hookline.model import Verdict
 
 _OWN_WORDS = (
     *("Timeout", "TLSFailed", "Unreachable", "NameNotResolved", "DestinationRefused", "ProxyFailed", "Protocol"),
-    *("InvalidHeader", "InternalError", "Expired", "TokenFailed", "AccessDenied"),
+    *("InvalidHeader", "InternalError", "Expired", "TokenFailed", "AccessDenied", "AccessUnknown"),
 )
 _CODES = (400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 422, 429, 500, 502, 503, 504)
 _CLASSES = {code: f"HTTP{code}xx" for code in (3, 4, 5)}
