@@ -109,14 +109,16 @@ def _sentence(item: Field[Any]) -> str:
 
 
 def _type(item: Field[Any]) -> dict[str, Any]:
-    """What a setting may be; a number may be an empty string, too."""
+    """What a setting may be; a number may be text, too, as ``--set-string`` writes it, and empty."""
     if isinstance(item.default, tuple):
         return {"items": {"type": "string", "pattern": "^[^,]+$"}}
     if isinstance(item.default, bool):
-        return {"type": ["boolean", "string"], "maxLength": 0}
+        return {"type": ["boolean", "string"], "pattern": "^(true|false)?$"}
     if isinstance(item.default, (int, float)):
         bound = {} if item.metadata["least"] is None else {"minimum": item.metadata["least"]}
-        return {"type": ["integer" if isinstance(item.default, int) else "number", "string"], **bound, "maxLength": 0}
+        whole = isinstance(item.default, int)
+        digits = "^[0-9]*$" if whole else "^([0-9]+([.][0-9]+)?)?$"
+        return {"type": ["integer" if whole else "number", "string"], **bound, "pattern": digits}
     return {"enum": ["", *CHOICES[item.name]]} if item.name in CHOICES else {"type": "string"}
 
 

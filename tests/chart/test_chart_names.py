@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from hookline.cli.tunnel import LABEL
+
 LONG = "a-" * 26 + "z"  # 53 characters, the longest name that Helm takes
 SELECTED_BY = {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
 SHARED = {"webhooksubscriptions.hookline.dev", "webhookreplays.hookline.dev", "serviceaccounts.hookline.dev"}
@@ -58,6 +60,21 @@ def test_common_labels_and_pod_labels_change_no_label_that_selects(render):
     selector = rendered.one("Deployment")["spec"]["selector"]["matchLabels"]
     assert set(selector) == SELECTED_BY
     assert selector.items() <= rendered.pod["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"nameOverride": "hooks"},
+        {"podLabels": {"app.kubernetes.io/component": "x", "app.kubernetes.io/part-of": "x"}},
+    ],
+)
+def test_kubectl_hookline_finds_the_pod_whatever_it_is_called(render, values):
+    rendered = render(values, name="prod")
+    wanted = dict(part.split("=") for part in LABEL.split(","))
+    assert wanted.items() <= rendered.pod["metadata"]["labels"].items()
+    assert not wanted.items() <= rendered.one("Service")["metadata"]["labels"].items()
 
 
 def test_all_that_selects_pods_selects_ours(render, ci):

@@ -99,7 +99,9 @@ def test_the_image_is_registry_repository_tag_and_digest(render, image, referenc
         ({}, 30),
         ({"settings": {"shutdownGraceSeconds": 40.5}}, 56),
         ({"settings": {"shutdownGraceSeconds": 0}}, 30),
+        ({"settings": {"shutdownGraceSeconds": "40.5"}}, 56),
         ({"terminationGracePeriodSeconds": 100}, 100),
+        ({"terminationGracePeriodSeconds": "100"}, 100),
     ],
 )
 def test_the_kubelet_waits_longer_than_the_operator_takes_to_stop(render, values, seconds):
@@ -188,3 +190,11 @@ def test_where_a_pod_runs_and_what_else_it_has_is_as_the_values_say(render, ci):
 def volume(rendered):
     (found,) = [volume for volume in rendered.pod["spec"]["volumes"] if volume["name"] == "outbox"]
     return found
+
+
+def test_a_setting_may_be_text_as_set_string_writes_it(render):
+    numbers = {"maxBodyBytes": 2000000, "secretPollSeconds": 2.5, "auditSeconds": 0, "tracing": True}
+    texts = {name: str(value).lower() for name, value in numbers.items()}
+    environment = render({"settings": texts}).one("ConfigMap", "hookline")["data"]
+    assert environment["HOOKLINE_MAX_BODY_BYTES"] == "2000000"
+    assert environment == render({"settings": numbers}).one("ConfigMap", "hookline")["data"]

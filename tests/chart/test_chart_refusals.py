@@ -24,6 +24,10 @@ REFUSED = [
         {"terminationGracePeriodSeconds": 16, "settings": {"shutdownGraceSeconds": 1}},
         "terminationGracePeriodSeconds: must be at least 17",
     ),
+    (
+        {"terminationGracePeriodSeconds": "39", "settings": {"shutdownGraceSeconds": "29.5"}},
+        "terminationGracePeriodSeconds: must be at least 40",
+    ),
     ({"extraEnv": [{"name": "HOOKLINE_DATA_DIR", "value": "/x"}]}, "extraEnv: HOOKLINE_DATA_DIR is set by other"),
     (
         {"extraEnv": [{"name": "HOOKLINE_LOG_LEVEL", "value": "info"}], "settings": {"logLevel": "debug"}},
@@ -58,7 +62,11 @@ WRONG = [
     ({"settings": {"logLevel": "loud"}}, "/settings/logLevel"),
     ({"settings": {"maxBodyBytes": 1023}}, "/settings/maxBodyBytes"),
     ({"settings": {"maxBodyBytes": 2048.5}}, "/settings/maxBodyBytes"),
-    ({"settings": {"maxBodyBytes": "2 MiB"}}, "/settings/maxBodyBytes"),
+    ({"settings": {"maxBodyBytes": "2 MiB"}}, "/settings/maxBodyBytes': '2 MiB' does not match pattern '^[0-9]*$'"),
+    ({"settings": {"maxBodyBytes": "2048.5"}}, "/settings/maxBodyBytes"),
+    ({"settings": {"secretPollSeconds": "1."}}, "/settings/secretPollSeconds"),
+    ({"settings": {"tracing": "yes"}}, "/settings/tracing"),
+    ({"terminationGracePeriodSeconds": "1m"}, "/terminationGracePeriodSeconds"),
     ({"settings": {"allowHosts": ["a,b"]}}, "/settings/allowHosts"),
     ({"persistence": {"accessMode": "ReadWriteMany"}}, "/persistence/accessMode"),
     ({"persistence": {"size": "8 GB"}}, "/persistence/size"),

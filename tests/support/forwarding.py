@@ -1,7 +1,8 @@
 """A kubectl for clusters without nodes: ``port-forward`` to a pod ends at a port of this machine instead.
 
 In: an executable of this name in the PATH, and in FORWARD a JSON object from pods to ports. Out: what kubectl prints,
-and a file ``<pod>.pid`` beside this one for each call. Everything else is kubectl's own business and refused.
+and for each call ``<pod>.pid`` and ``<pod>.port``, its local port, beside this file. Everything else is kubectl's own
+business and refused.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def _main() -> None:
     assert "port-forward" in sys.argv, sys.argv
     (HERE / f"{pod}.pid").write_text(str(os.getpid()))
     listener = socket.create_server(("127.0.0.1", 0))
+    (HERE / f"{pod}.port").write_text(str(listener.getsockname()[1]))
     _say(f"Forwarding from 127.0.0.1:{listener.getsockname()[1]} -> 8443")
     while True:
         near, _ = listener.accept()

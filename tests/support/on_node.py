@@ -99,7 +99,7 @@ def ready(pod: Object) -> bool:
 class Release:
     """The chart, installed by Helm into a restricted namespace, with a volume for its outbox."""
 
-    namespace = "hookline-system"
+    namespace = "hookline"
 
     def __init__(self, cluster: Cluster, helm: Path, values: Object) -> None:
         self._cluster = cluster

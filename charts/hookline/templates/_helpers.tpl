@@ -94,16 +94,35 @@ HOOKLINE_NAMESPACES: {{ join "," . | quote }}
 {{/* How long attempts may go on after SIGTERM; the operator's own default where nothing is said. */}}
 {{- define "hookline.shutdownGrace" -}}
 {{- $grace := .Values.settings.shutdownGraceSeconds }}
-{{- if or (kindIs "string" $grace) (kindIs "invalid" $grace) }}15{{ else }}{{ ceil $grace | int }}{{ end }}
+{{- if has (toString $grace) (list "" "<nil>") }}15{{ else }}{{ float64 $grace | ceil | int }}{{ end }}
 {{- end }}
 
 {{- define "hookline.terminationGrace" -}}
 {{- $seconds := .Values.terminationGracePeriodSeconds }}
-{{- if or (kindIs "string" $seconds) (kindIs "invalid" $seconds) }}
+{{- if has (toString $seconds) (list "" "<nil>") }}
 {{- max 30 (add (include "hookline.shutdownGrace" . | int) 15) }}
 {{- else }}
 {{- int $seconds }}
 {{- end }}
+{{- end }}
+
+{{/* "true" where the NetworkPolicy lets a TCP port out, be it to some peers only; call it with (list $ port). */}}
+{{- define "hookline.letsOut" -}}
+{{- $port := index . 1 | toString }}
+{{- $found := false }}
+{{- with (index . 0).Values.networkPolicy }}
+{{- if not .enabled }}{{ $found = true }}{{ end }}
+{{- range .deliveries.ports }}
+{{- if eq (toString .) $port }}{{ $found = true }}{{ end }}
+{{- end }}
+{{- range .extraEgress }}
+{{- if not .ports }}{{ $found = true }}{{ end }}
+{{- range .ports }}
+{{- if eq (default "" .port | toString) $port }}{{ $found = true }}{{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if $found }}true{{ end }}
 {{- end }}
 
 {{/* "true" where objects of the Prometheus operator are rendered. */}}

@@ -17,7 +17,7 @@ _OPERATOR = "look at the operator's log; it tries again by itself"
 _SPEC = "correct the spec: {kubectl} edit whsub {name} -n {namespace}"
 _READY = {
     reasons.INVALID_SPEC: _SPEC,
-    "InvalidExpression": _SPEC + "; {program} explain {name} -n {namespace} tries expressions",
+    "InvalidExpression": _SPEC + "; {program} explain KIND/NAME -n {namespace} --subscription-file FILE tries it",
     reasons.RESOURCE_NOT_SERVED: "install the CRD of that kind, or correct `spec.sources`; it is looked for again",
     reasons.KIND_REFUSED: "choose another kind in `spec.sources`, or ask the administrator",
     reasons.DESTINATION_REFUSED: "correct `spec.destination`, or ask the administrator to allow the address",
@@ -118,7 +118,7 @@ def _advice(obj: Object) -> Iterator[str]:
     ready = condition(obj, reasons.READY)
     if stale(obj) or ready.get("reason", reasons.PENDING) == reasons.PENDING:
         yield "is the operator running? It has not said anything about this spec yet"
-    elif ready.get("status") != "True" and (text := _READY.get(str(ready.get("reason")))):
+    elif text := _READY.get(str(ready.get("reason"))):  # Suspended, too, which is as Ready as it is meant to be
         yield text
     if condition(obj, reasons.DELIVERING).get("status") == "False":
         yield _failure(str((told.get("lastFailure") or {}).get("reason", "")))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from hookline import reasons
 from hookline.cli import arguments
-from hookline.cli.advice import advice, condition, status
+from hookline.cli.advice import advice, condition, stale, status
 from hookline.cli.arguments import Parser
 from hookline.cli.cluster import Cluster, CommandError, run
 from hookline.cli.output import Output, instant
@@ -56,6 +56,9 @@ async def _ping(cluster: Cluster, options: Namespace, out: Output) -> int:
     before = await cluster.get(options.name)
     if (before.get("spec") or {}).get("suspend"):
         raise CommandError(f"{options.name} is suspended: nothing is sent. Set `spec.suspend` to false first")
+    accepted = condition(before, reasons.ACCEPTED)
+    if accepted.get("status") == "False" and not stale(before):
+        raise CommandError(f"the spec of {options.name} is refused, so no ping is sent: {accepted.get('message', '')}")
     now = datetime.now(UTC)
     value = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
     asked = await cluster.annotate(options.name, {reasons.REQUESTED_AT: value})
@@ -131,6 +134,6 @@ def _no_verdict(obj: Object, watcher: _Watcher, options: Namespace) -> str:
             f"serve this namespace? The ping is sent when it does. {options.program} status {options.name} says more"
         )
     return (
-        f"the ping was stored, and within {seconds} there was no verdict; {status(obj).get('pending', 0)} messages "
-        f"wait. {options.program} status {options.name} says more"
+        f"the ping was stored, and within {seconds} there was no verdict. Messages that wait: "
+        f"{status(obj).get('pending', 0)}. {options.program} status {options.name} says more"
     )

@@ -6,6 +6,7 @@ until when the old ones do, and how the receiver gets the new one. No key is eve
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -91,7 +92,7 @@ def sentences(obj: Object, now: float) -> list[str]:
     ends = sorted(key["signsUntil"] for key in keys if (instant(key.get("signsUntil")) or 0.0) > now)
     lines = [f"New keys sign: {', '.join(newest)} of Secret {name}."]
     if ends:
-        left = duration((instant(ends[-1]) or now) - now)
+        left = _about((instant(ends[-1]) or now) - now)
         lines.append(f"The old ones sign beside them until {clock(ends[-1])}, for {left}.")
         lines.append("Give the receiver the new key until then; it verifies with either meanwhile:")
     else:
@@ -104,6 +105,12 @@ def sentences(obj: Object, now: float) -> list[str]:
     if public := signing.get("publicKeys"):
         lines.append(f"  ed25519 (v1a), public: {public[0]}")
     return lines
+
+
+def _about(seconds: float) -> str:
+    """A time that began a moment ago, as long as it was meant: rounded up, to minutes where it has some."""
+    unit = 60 if seconds > 120 else 1
+    return duration(math.ceil(seconds / unit) * unit)
 
 
 def _yours(secret: str, namespace: str) -> str:

@@ -1,25 +1,31 @@
 """The way to the operator where no address is given: ``kubectl port-forward`` to the pod that leads.
 
 In: the cluster, and the namespace of the operator. Out: a port on this machine's loopback, as long as the context
-lasts. The child process is ended by its id. Whoever calls sends a token through it, so a pod is trusted only in the
-namespace that was named: anybody could make one with the same label elsewhere.
+lasts. The child process is ended by its id, and by the kernel where this process is killed. Whoever calls sends a
+token through it, so a pod is trusted only in the namespace that was named: anybody could make one with the same label
+elsewhere. And the port is trusted only while the child lives: then anybody on this machine could take it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import shutil
 import ssl
+import sys
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from hookline.cli.cluster import Cluster, CommandError, Missing
 from hookline.cli.output import Output
 
-LABEL = "app.kubernetes.io/name=hookline"
+LABEL = "app.kubernetes.io/part-of=hookline,app.kubernetes.io/component=operator"
+"""Labels that every pod of the operator has, whatever its release or the chart's `nameOverride` is called."""
 PORT, PORT_NAME = 8443, "api"
 START_SECONDS = 20.0
 END_SECONDS = 5.0
@@ -27,16 +33,38 @@ _FORWARDING = re.compile(rb"Forwarding from 127\.0\.0\.1:(\d+) ")
 Object = dict[str, Any]
 
 
+# Becomes the program in its arguments, which gets SIGTERM when its parent is gone (1: PR_SET_PDEATHSIG, prctl(2)).
+_BOUND = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() == int(sys.argv[1]):
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """An open way: its base URL, and the child process that holds the port."""
+
+    base: str
+    process: asyncio.subprocess.Process
+
+    def check(self) -> None:
+        """Raise ConnectionError when the child is gone, and the port may be anybody's."""
+        if not _lives(self.process):
+            raise ConnectionError("kubectl port-forward has ended")
+
+
 @contextlib.asynccontextmanager
-async def tunnel(cluster: Cluster, namespace: str, out: Output) -> AsyncIterator[str]:
-    """A base URL that ends in the pod of the operator that leads. Raises CommandError."""
+async def tunnel(cluster: Cluster, namespace: str, out: Output) -> AsyncIterator[Tunnel]:
+    """A way that ends in the pod of the operator that leads. Raises CommandError."""
     out.progress.update("looking for the operator")
     pod, port = await leader(cluster, namespace)
     out.progress.update(f"opening a port to pod {pod}")
-    async with _forwarded(cluster, namespace, pod, port) as local:
+    async with _forwarded(cluster, namespace, pod, port) as (local, process):
         scheme = "https" if await _speaks_tls(local) else "http"
         out.progress.clear()
-        yield f"{scheme}://127.0.0.1:{local}"
+        yield Tunnel(f"{scheme}://127.0.0.1:{local}", process)
 
 
 async def leader(cluster: Cluster, namespace: str) -> tuple[str, int]:
@@ -69,7 +97,7 @@ async def _nowhere(cluster: Cluster, namespace: str, waiting: int) -> str:
             f'no pod of the operator runs in namespace "{namespace}", {waiting} wait to: '
             f"kubectl describe pod -n {namespace} -l {LABEL}"
         )
-    text = f'there is no pod with the label {LABEL} in namespace "{namespace}"'
+    text = f'there is no pod with the labels {LABEL} in namespace "{namespace}"'
     try:
         found = (await cluster.ask("GET", "/api/v1/pods", params={"labelSelector": LABEL, "limit": "20"}))["items"]
     except (CommandError, Missing):
@@ -94,7 +122,9 @@ def _port(pod: Object) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _forwarded(cluster: Cluster, namespace: str, pod: str, port: int) -> AsyncIterator[int]:
+async def _forwarded(
+    cluster: Cluster, namespace: str, pod: str, port: int
+) -> AsyncIterator[tuple[int, asyncio.subprocess.Process]]:
     program = shutil.which("kubectl")
     if program is None:
         raise CommandError("kubectl is not in the PATH, which opens the way to the operator; or give --server URL")
@@ -105,7 +135,7 @@ async def _forwarded(cluster: Cluster, namespace: str, pod: str, port: int) -> A
         *("--namespace", namespace, "port-forward", "--address=127.0.0.1", f"pod/{pod}", f":{port}"),
     ]
     process = await asyncio.create_subprocess_exec(
-        program,
+        *_bound(program),
         *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -116,12 +146,30 @@ async def _forwarded(cluster: Cluster, namespace: str, pod: str, port: int) -> A
         local = await _local_port(process, pod)
         # It says a line for each connection: unread, they would fill the pipe and stop it.
         drains = [asyncio.create_task(stream.read()) for stream in (process.stdout, process.stderr) if stream]
-        yield local
+        yield local, process
     finally:
         await _end(process)
         for task in drains:
             task.cancel()
         await asyncio.gather(*drains, return_exceptions=True)
+
+
+def _bound(program: str) -> list[str]:
+    """The command of a program that does not outlive this process, however it ends; where the kernel can do it."""
+    if sys.platform != "linux" or not sys.executable:
+        return [program]
+    return [sys.executable, "-I", "-S", "-c", _BOUND, str(os.getpid()), str(Path(program).absolute())]
+
+
+def _lives(process: asyncio.subprocess.Process) -> bool:
+    if process.returncode is not None:
+        return False
+    if not hasattr(os, "waitid"):
+        return True
+    try:  # the event loop may not have looked yet
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
 
 
 async def _local_port(process: asyncio.subprocess.Process, pod: str) -> int:

@@ -17,14 +17,13 @@ import orjson
 from hookline import paths, reasons
 from hookline.errors import EvaluationError, RenderError
 from hookline.expressions.expression import Answer, Expression, Fuse
-from hookline.model import Change, Message, Scope
+from hookline.model import PING_TYPE, Change, Message, Scope
 from hookline.render.content import describe
 from hookline.render.identity import ping_id, webhook_id
 from hookline.spec import Format, Subscription
 
 JSON = "application/json"
 CLOUD_EVENT = "application/cloudevents+json"
-PING_TYPE = "dev.hookline.ping"
 
 
 class Renderer:

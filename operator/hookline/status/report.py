@@ -99,6 +99,9 @@ def _ready(facts: Facts) -> Condition:
 
 def _authorized(facts: Facts) -> Condition:
     access = facts.access
+    if access is None and not facts.finding.accepted:
+        text = "the spec is refused, so the ServiceAccount's rights are not looked up"
+        return Condition(reasons.AUTHORIZED, "Unknown", reasons.PENDING, text)
     if access is None:
         return Condition(reasons.AUTHORIZED, "Unknown", reasons.PENDING, "the ServiceAccount's rights are looked up")
     status, reason = {
@@ -172,7 +175,7 @@ def _sentence(facts: Facts) -> str:
 
 def _delivering(facts: Facts) -> Condition:
     if facts.failing is None:
-        return Condition(reasons.DELIVERING, "Unknown", reasons.NOTHING_SENT_YET, "no event has matched yet")
+        return Condition(reasons.DELIVERING, "Unknown", reasons.NOTHING_SENT_YET, "nothing was sent yet")
     if facts.failing and facts.last_failure and facts.last_failure.get("reason") == reasons.DESTINATION_REFUSED:
         return Condition(reasons.DELIVERING, "False", reasons.DESTINATION_REFUSED, reasons.ADDRESS_REFUSED)
     if facts.failing and facts.last_failure:
