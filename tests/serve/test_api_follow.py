@@ -8,10 +8,10 @@ import socket
 import pytest
 
 from hookline.model import Outcome
-from hookline.serve import follow, server
+from hookline.serve import answers, follow, server
 from hookline.stored import DeliveryState
 from support.outbox import EVER, A, B, add, attempt, finish, message, prune
-from support.served import BASE, Stream
+from support.served import AUDIENCE, BASE, Stream, token_of
 
 SHOP = BASE.format("shop", "orders")
 
@@ -135,6 +135,20 @@ class TestBounds:
         assert codes == [200] * server.WATCHERS_EACH + [429]
         assert (await open_stream(user="wide")).code == 200
 
+    async def test_another_token_of_the_same_user_has_no_streams_of_its_own(self, served, open_stream, plane):
+        assert [(await open_stream()).code for _ in range(server.WATCHERS_EACH)] == [200] * server.WATCHERS_EACH
+        another = await served.stream(token_of(plane, "shop", "reads", AUDIENCE), f"{SHOP}?watch=true")
+        await served.do(another.close)
+        assert another.code == 429
+
+    async def test_those_of_one_namespace_leave_room_for_others(self, served, open_stream, token):
+        served.server._watchers._each["namespace"] = 2
+        codes = [(await open_stream(user=user)).code for user in ("reads", "wide", "one")]
+        assert codes == [200, 200, 429]
+        elsewhere = await served.stream(token("wide"), BASE.format("bank", "orders") + "?watch=true")
+        await served.do(elsewhere.close)
+        assert elsewhere.code == 200
+
     async def test_there_are_so_many_in_all(self, served, open_stream, monkeypatch):
         served.server._watchers._total = 2
         codes = [(await open_stream(user=user)).code for user in ("reads", "wide", "one")]
@@ -153,7 +167,7 @@ class TestBounds:
 
 
 async def test_a_client_that_does_not_read_is_cut_off(served, token, monkeypatch, until):
-    monkeypatch.setattr(server, "STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(answers, "STUCK_SECONDS", 0.5)
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that little is enough to fill what lies between
     sock.connect(("127.0.0.1", served.port))

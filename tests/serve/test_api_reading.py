@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import http.client
 import socket
 
@@ -12,7 +13,7 @@ import pytest
 from hookline.model import Outcome
 from hookline.outbox import sqlite_browse
 from hookline.outbox.sealing import Sealing
-from hookline.serve import asked, browse, listen
+from hookline.serve import answers, asked, browse, listen, server
 from support.outbox import EVER, A, B, add, attempt, finish, message
 from support.served import BASE
 
@@ -286,14 +287,80 @@ class TestClients:
         assert b"aiohttp" not in answer
         assert "s3cr3t" not in caplog.text
 
-    async def test_more_connections_than_may_be_are_closed(self, served, token, monkeypatch):
+    @pytest.mark.parametrize("bound", ["MAX_PER_PEER", "MAX_CONNECTIONS"])
+    async def test_of_more_connections_than_may_be_those_that_are_idle_go(self, served, token, monkeypatch, bound):
+        monkeypatch.setattr(listen, bound, 3)
+        held = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(3)]
+        assert (await served.get(token("reads"), SHOP))[0] == 200
+        async with asyncio.timeout(20):
+            with contextlib.suppress(ConnectionError):
+                assert await held[0][0].read() == b""
+        assert not held[2][0].at_eof(), "the control: the youngest one stays"
+        for _, writer in held:
+            writer.close()
+
+    async def test_when_none_is_idle_the_newcomer_is_refused_and_who_was_there_goes_on(
+        self, served, token, monkeypatch, until
+    ):
         monkeypatch.setattr(listen, "MAX_PER_PEER", 3)
-        held = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(3)]
-        await asyncio.sleep(0)
+        streams = [await served.stream(token(user), SHOP + "?watch=true") for user in ("reads", "reads", "wide")]
         with pytest.raises((ConnectionError, OSError)):
             await served.get(token("reads"), SHOP)
+        await add(served.store, message(1))
+        for stream in streams:
+            await until(lambda stream=stream: stream.states("msg_0001"), "it is told on each stream")
+            await served.do(stream.close)
+        await until(lambda: not served.server._listener._server._open, "nothing is kept of them")
+
+
+class TestWhoDoesNotRead:
+    """A place is kept until the answer is read, so that what is under way is bounded."""
+
+    @staticmethod
+    async def ask(served, token, path):
+        """Ask and read nothing."""
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(sock, ("127.0.0.1", served.port))
+        ask = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        await loop.sock_sendall(sock, ask.encode())
+        return sock
+
+    async def test_of_a_content_keeps_its_place_and_little_of_it_waits(self, served, token, until):
+        await add(served.store, message(1, body=b'"' * 1_000_000))
+        path = SHOP + "/msg_0001"
+        held = [await self.ask(served, token("reads"), path) for _ in range(server.CONTENTS_EACH)]
+        await until(lambda: served.server._contents.taken == server.CONTENTS_EACH, "they are under way")
+        assert (await served.get(token("wide"), path))[0] == 429, "of this namespace no more are"
+        open_ones = served.server._listener._server._open
+        waiting = [transport.get_write_buffer_size() for transport in open_ones.values()]
+        assert 0 < max(waiting) < 10 * answers.PIECE
         for sock in held:
             sock.close()
+        await until(lambda: served.server._contents.taken == 0, "the places are free")
+        code, found = await served.get(token("wide"), path)
+        assert (code, found["request"]["body"]) == (200, '"' * 1_000_000)
+
+    async def test_of_a_list_keeps_its_place_and_is_cut_off(self, served, token, until, monkeypatch):
+        monkeypatch.setattr(answers, "STUCK_SECONDS", 1.0)
+        await add(served.store, *(message(number, event_type="t" * 20_000) for number in range(500)))
+        held = await self.ask(served, token("reads"), SHOP + "?limit=500")
+        await until(lambda: served.server._requests.taken == 1, "it is under way")
+        await until(lambda: served.server._requests.taken == 0, "it is cut off")
+        assert await served.do(lambda: self.rest(held)) < 5_000_000, "the control: it was not sent"
+
+    @staticmethod
+    def rest(sock):
+        """How much of an answer there was."""
+        sock.setblocking(True)
+        read = 0
+        with contextlib.suppress(OSError):
+            while part := sock.recv(65536):
+                read += len(part)
+        sock.close()
+        return read
 
 
 async def test_no_token_is_logged(served, token, caplog):

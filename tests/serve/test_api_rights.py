@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from hookline.model import Outcome
-from hookline.serve import rights, tokens
+from hookline.serve import limits, rights, server, tokens
 from support.outbox import A, B, add, finish, message
-from support.served import AUDIENCE, BASE
+from support.served import AUDIENCE, BASE, token_of
 
 SHOP, BANK = BASE.format("shop", "orders"), BASE.format("bank", "orders")
 BILLS = BASE.format("shop", "bills")
@@ -187,7 +187,21 @@ class TestFloods:
         asks = [served.get(token("nobody"), BASE.format("shop", f"name-{number}")) for number in range(120)]
         codes = [code for code, _ in await asyncio.gather(*asks)]
         assert set(codes) == {403, 429}
-        assert codes.count(403) <= rights.EACH_AT_ONCE + 40
+        assert codes.count(403) <= limits.EACH_AT_ONCE + 40
+
+    async def test_refusals_count_and_end_the_connection(self, served, token, plane):
+        """Whoever has no right may ask no more often than others, by whichever of its tokens."""
+        tokens_of_one = [token("nobody"), token_of(plane, "shop", "nobody", AUDIENCE)]
+        assert [(await served.get(one, SHOP))[0] for one in tokens_of_one] == [403, 403]
+        asks = [served.get(tokens_of_one[number % 2], SHOP) for number in range(4 * server.AT_ONCE)]
+        codes = [code for code, _ in await asyncio.gather(*asks)]
+        assert set(codes) == {403, 429}
+        assert codes.count(403) <= server.AT_ONCE + 40
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(f"GET {SHOP} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token('nobody')}\r\n\r\n".encode() * 20)
+        async with asyncio.timeout(20):
+            assert (await reader.read()).count(b"HTTP/1.1 ") == 1
+        writer.close()
 
 
 async def test_rights_that_are_taken_away_end_a_running_stream(served, plane, until, kubectl_of):

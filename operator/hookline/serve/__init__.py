@@ -6,5 +6,5 @@ of what changes. Nothing is ever changed from here.
 
 ``server`` answers a request from the first to the last step; ``tokens`` and ``rights`` are the two questions to the API
 server, bounded by ``limits``; ``asked`` reads path and query, ``shapes`` writes JSON; ``browse`` reads the outbox,
-``follow`` tells what changes; ``listen`` has the socket, TLS and what slow clients may take.
+``follow`` tells what changes; ``answers`` sends, ``listen`` has the socket, TLS and what slow clients may take.
 """

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
+from typing import TypeVar
 
 from hookline.serve import shapes
 from hookline.serve.browse import Reader
@@ -20,11 +21,17 @@ from hookline.stored import Delivery, DeliveryState
 BUFFER = 500
 KNOWN = 500
 PACE_SECONDS = 0.25
+PART = 100
+"""Deliveries that are read and told at a time: what a slow reader keeps in memory."""
 CHECK_SECONDS = 5.0
+RETRY_SECONDS = 1.0
+GRACE_SECONDS = 10.0
+"""After the last good check: so long a stream goes on while nobody can be asked whether it may."""
 LOOK_SECONDS = 10.0
 """What was told is looked at again so often: not every change is announced."""
 BOOKMARK_SECONDS = 15.0
 
+T = TypeVar("T")
 Check = Callable[[], Awaitable[None]]
 """Returns while the follower may go on. Raises Refused."""
 
@@ -44,6 +51,7 @@ class Follower:
         self._skipped = 0
         self._known: OrderedDict[str, Delivery] = OrderedDict()
         self._wake = asyncio.Event()
+        self._good_at = clock()
         self._stopped = False
 
     def stop(self) -> None:
@@ -71,34 +79,45 @@ class Follower:
             end()
 
     async def _lines(self, tail: int, seconds: float, check: Check) -> AsyncGenerator[bytes, None]:
-        begun = self._clock()
+        begun = self._good_at = self._clock()
         if tail:
             last = await self._reader.page(self._uid, self._states, tail)
-            yield b"".join(self._tell(item.id, item) for item in reversed(last.items))
+            for items in _parts([*reversed(last.items)]):
+                yield b"".join(self._tell(item.id, item) for item in items)
         look, check_at, told = begun + LOOK_SECONDS, begun + CHECK_SECONDS, begun
         while not self._stopped and (now := self._clock()) < begun + seconds:
             if now >= check_at:
-                await check()
-                check_at = self._clock() + CHECK_SECONDS
+                check_at = await self._checked(check)
             ids = [*self._changed]
             if now >= look:
                 ids += [ident for ident in self._known if ident not in self._changed]
                 look = now + LOOK_SECONDS
             self._changed.clear()
-            lines = await self._look(ids) if ids else b""
-            if self._skipped or (not lines and now >= told + BOOKMARK_SECONDS):
-                lines += shapes.bookmark(self._skipped)
-                self._skipped = 0
-            if lines:
-                yield lines
+            for some in _parts(ids):
+                if lines := await self._look(some):
+                    yield lines
+                    told = now
+            if self._skipped or now >= told + BOOKMARK_SECONDS:
+                skipped, self._skipped = self._skipped, 0
+                yield shapes.bookmark(skipped)
                 told = now
             await asyncio.sleep(PACE_SECONDS)
             await self._woken(min(look, check_at, told + BOOKMARK_SECONDS, begun + seconds))
 
-    async def _look(self, ids: list[str]) -> bytes:
-        found: dict[str, Delivery] = {}
-        for first in range(0, len(ids), BUFFER):
-            found |= await self._reader.some(self._uid, ids[first : first + BUFFER])
+    async def _checked(self, check: Check) -> float:
+        """When to check again. Raises Refused, where nobody can be asked only after a time."""
+        try:
+            await check()
+        except Refused as refused:
+            now = self._clock()
+            if refused.code not in (429, 503) or now >= self._good_at + GRACE_SECONDS:
+                raise
+            return min(now + RETRY_SECONDS, self._good_at + GRACE_SECONDS)
+        self._good_at = self._clock()
+        return self._good_at + CHECK_SECONDS
+
+    async def _look(self, ids: Sequence[str]) -> bytes:
+        found = await self._reader.some(self._uid, ids)
         order = sorted(ids, key=lambda ident: found[ident].sequence if ident in found else -1)
         return b"".join(self._tell(ident, found.get(ident)) for ident in order)
 
@@ -125,6 +144,12 @@ class Follower:
                     await self._wake.wait()
             except TimeoutError:
                 pass
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The same in parts of ``PART``."""
+    for first in range(0, len(items), PART):
+        yield items[first : first + PART]
 
 
 def ending(refused: Refused) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from hookline.errors import SettingsError
-from hookline.serve import shapes
+from hookline.serve.answers import PIECE, STUCK_SECONDS, closing
 from hookline.serve.refusals import bad_request
 
 log = logging.getLogger(__name__)
@@ -28,14 +28,12 @@ MAX_CONNECTIONS = 256
 MAX_PER_PEER = 128
 HEADER_SECONDS = 10.0
 HANDSHAKE_SECONDS = 10.0
-STUCK_SECONDS = 30.0
 STOP_SECONDS = 2.0
 RELOAD_SECONDS = 5.0
+SEND_BUFFER = 32 * 1024
 MAX_LINE = 8 * 1024
 MAX_FIELD = 16 * 1024
 MAX_FIELDS = 64
-HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "hookline"}
-"""Of every answer: nobody keeps it, and it is what it says."""
 
 
 class Certificate:
@@ -100,17 +98,27 @@ class _Connection(web.RequestHandler):
         log.debug("a malformed request was refused", extra={"reason": type(exc).__name__})
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is on its way already")
-        refused = bad_request("this is no request that can be read")
-        response = web.json_response(shapes.status(refused), status=refused.code, headers=HEADERS)
-        response.force_close()
-        return response
+        return closing(bad_request("this is no request that can be read"))
 
 
 class _Server(web.Server):
-    """As many connections as may be, and no more."""
+    """As many connections as may be: for one more the one that was idle longest goes, or it goes itself."""
 
     def __init__(self, handler: Handler) -> None:
-        super().__init__(handler, handler_cancellation=True)
+        async def counted(request: web.BaseRequest) -> web.StreamResponse:
+            connection = request.protocol
+            self._busy.add(connection)
+            try:
+                return await handler(request)
+            finally:
+                self._busy.discard(connection)
+                if (transport := self._open.pop(connection, None)) is not None:
+                    self._open[connection] = transport
+
+        super().__init__(counted, handler_cancellation=True)
+        self._open: dict[web.RequestHandler, asyncio.Transport] = {}
+        """Those that may stay, the one that was served longest ago first."""
+        self._busy: set[web.RequestHandler] = set()
         self._options: dict[str, Any] = {
             "access_log": None,
             "keepalive_timeout": HEADER_SECONDS,
@@ -125,16 +133,35 @@ class _Server(web.Server):
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        peers = [connection.peername for connection in self.connections]
-        mine = handler.peername
-        if len(peers) > MAX_CONNECTIONS or sum(_host(peer) == _host(mine) for peer in peers) > MAX_PER_PEER:
+        neighbours = [other for other in self._open if _host(other) == _host(handler)]
+        if not (self._room(neighbours, MAX_PER_PEER) and self._room([*self._open], MAX_CONNECTIONS)):
             transport.abort()
             return
+        self._open[handler] = transport
+        # An answer counts as sent when no more than this of it waits for the client, here and in the kernel,
+        # which would take megabytes for each, of the pod's memory.
+        transport.set_write_buffer_limits(high=PIECE)
         sock = transport.get_extra_info("socket")
-        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            # Whoever reads nothing would keep the connection for ever, with what was written to it.
+        if sock is not None:
             with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STUCK_SECONDS * 1000))
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+                # Whoever reads nothing would keep the connection for ever, with what was written to it.
+                if hasattr(socket, "TCP_USER_TIMEOUT"):
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STUCK_SECONDS * 1000))
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        super().connection_lost(handler, exc)
+        self._open.pop(handler, None)
+
+    def _room(self, among: list[web.RequestHandler], most: int) -> bool:
+        """Whether there is room for one more among these, if need be that of one that asks for nothing."""
+        if len(among) < most:
+            return True
+        idle = next((connection for connection in among if connection not in self._busy), None)
+        if idle is None:
+            return False
+        self._open.pop(idle).abort()
+        return True
 
 
 class Listener:
@@ -174,5 +201,6 @@ class Listener:
             await self._server.shutdown(STOP_SECONDS)
 
 
-def _host(peer: Any) -> Any:
+def _host(connection: web.RequestHandler) -> Any:
+    peer = connection.peername
     return peer[0] if isinstance(peer, tuple) else peer

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from hookline import reasons
 from hookline.errors import ApiError
-from hookline.serve.limits import Buckets, Clock, Memory
+from hookline.serve.limits import Clock, Memory, Reviews
 from hookline.serve.refusals import Refused, too_many, unavailable
 from hookline.serve.tokens import Api, Identity
 
@@ -18,8 +18,6 @@ PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 SUBRESOURCE = "deliveries"
 KNOWN_SECONDS = 5.0
 KNOWN_ANSWERS = 8192
-REVIEWS_PER_SECOND, REVIEWS_AT_ONCE = 50.0, 100
-EACH_PER_SECOND, EACH_AT_ONCE = 10.0, 50
 PARALLEL = 8
 TIMEOUT_SECONDS = 5.0
 
@@ -39,8 +37,7 @@ class Rights:
         self._api = api
         self._clock = clock
         self._known: Memory[bool] = Memory(KNOWN_ANSWERS, KNOWN_SECONDS, clock)
-        self._reviews = Buckets(REVIEWS_PER_SECOND, REVIEWS_AT_ONCE, clock)
-        self._each = Buckets(EACH_PER_SECOND, EACH_AT_ONCE, clock)
+        self._reviews = Reviews(clock)
         self._places = asyncio.Semaphore(PARALLEL)
 
     async def check(self, who: Identity, wish: Wish) -> None:
@@ -48,11 +45,13 @@ class Rights:
         key = (who.key, wish)
         allowed = self._known.get(key)
         if allowed is None:
-            if not self._each.take(who.key) or not self._reviews.take():
+            if not self._reviews.take(key, who.tenant):
                 raise too_many("too many different things are asked for")
             asked = self._clock()
             allowed = await self._review(who, wish)
             self._known.put(key, allowed, asked)
+            if allowed:
+                self._reviews.good(key, who.tenant, asked)
         if not allowed:
             raise forbidden(who, wish)
 

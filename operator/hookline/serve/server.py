@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from aiohttp import web
 
 from hookline.errors import StoreError
-from hookline.serve import asked, shapes
+from hookline.serve import answers, asked, shapes
 from hookline.serve.asked import Asked
 from hookline.serve.browse import Outbox, Reader
 from hookline.serve.follow import Follower, ending
 from hookline.serve.limits import Buckets, Clock, Places
-from hookline.serve.listen import HEADERS, STUCK_SECONDS, Certificate, Listener
+from hookline.serve.listen import Certificate, Listener
 from hookline.serve.refusals import Refused, bad_request, not_found, too_many, unavailable
 from hookline.serve.rights import Rights, Wish
 from hookline.serve.tokens import Api, Identity, Tokens
@@ -30,9 +29,10 @@ from hookline.settings import Settings
 
 log = logging.getLogger(__name__)
 
-WATCHERS, WATCHERS_EACH = 64, 8
-REQUESTS, REQUESTS_EACH = 32, 4
-CONTENTS, CONTENTS_EACH = 4, 2
+WATCHERS, WATCHERS_EACH, WATCHERS_THERE = 64, 8, 16
+REQUESTS, REQUESTS_EACH, REQUESTS_THERE = 32, 4, 8
+CONTENTS, CONTENTS_EACH, CONTENTS_THERE = 6, 2, 2
+"""In all, of one user, and of one namespace. A list is half a MiB at most, and a content the size of its body."""
 PER_SECOND, AT_ONCE = 20.0, 60
 ANSWER_SECONDS = 20.0
 
@@ -65,9 +65,9 @@ class ApiServer:
         self._rights = Rights(behind.api, clock)
         self._reader = Reader(behind.outbox, clock)
         self._each = Buckets(PER_SECOND, AT_ONCE, clock)
-        self._requests = Places(REQUESTS, REQUESTS_EACH, _busy)
-        self._contents = Places(CONTENTS, CONTENTS_EACH, _busy)
-        self._watchers = Places(WATCHERS, WATCHERS_EACH, lambda: too_many("too many streams are open; end one of them"))
+        self._requests = Places(REQUESTS, _busy, user=REQUESTS_EACH, namespace=REQUESTS_THERE)
+        self._contents = Places(CONTENTS, _busy, user=CONTENTS_EACH, namespace=CONTENTS_THERE)
+        self._watchers = Places(WATCHERS, _crowded, user=WATCHERS_EACH, namespace=WATCHERS_THERE)
         self._followers: set[Follower] = set()
         self._listener = Listener(host, port, self._handle, certificate)
         self._reload: asyncio.Task[None] | None = None
@@ -96,42 +96,41 @@ class ApiServer:
             _check_form(request)
             return await self._answer(request, verb)
         except Refused as refused:
-            return await self._say(request, verb, refused)
+            return await self._refuse(request, verb, refused)
         except StoreError as error:
             log.warning("deliveries can't be read: %s", error)
-            return await self._say(request, verb, unavailable("the outbox can't be read now"))
+            return await self._refuse(request, verb, unavailable("the outbox can't be read now"))
         except TimeoutError:
-            return await self._say(request, verb, unavailable("that takes too long now"))
+            return await self._refuse(request, verb, unavailable("that takes too long now"))
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:
             log.exception("a request failed unexpectedly", extra={"verb": verb})
             text = f"an unexpected error ({type(error).__name__}): see the operator's log"
-            return await self._say(request, verb, Refused(500, "InternalError", text))
+            return await self._refuse(request, verb, Refused(500, "InternalError", text))
 
     async def _answer(self, request: web.BaseRequest, verb: str) -> web.StreamResponse:
         if (problem := self._behind.unready()) is not None:
             raise unavailable(problem[1], problem[0])
-        who = await self._check(request, verb)
-        if not self._each.take(who.key):
+        who = await self._who(request)
+        if not self._each.take(who.name):
             raise too_many("you ask too often")
-        wanted = asked.read(request.rel_url.raw_path, request.query.items())
-        uid = self._uid(wanted.namespace, wanted.name)
-        owner = shapes.Owner(wanted.namespace, wanted.name)
-        if verb == "watch":
-            with self._watchers.one(who.key):
-                return await self._watch(request, wanted, owner, uid)
-        async with asyncio.timeout(ANSWER_SECONDS):
-            with self._requests.one(who.key):
-                body = await (self._get if verb == "get" else self._list)(wanted, owner, uid, who)
-        return await self._send(request, verb, 200, body)
-
-    async def _check(self, request: web.BaseRequest, verb: str) -> Identity:
-        """Who asks, when it may have what it asks for. Raises Refused."""
-        who = await self._tokens.owner(request.headers.get("Authorization"), request.remote or "")
         namespace, name, _ = asked.read_path(request.rel_url.raw_path)
         await self._rights.check(who, Wish(verb, namespace, name))
-        return who
+        wanted = asked.read(request.rel_url.raw_path, request.query.items())
+        uid = self._uid(namespace, name)
+        kind = self._watchers if verb == "watch" else self._requests
+        # A place is kept until all is sent: what is under way is what the operator has in memory.
+        with kind.one(user=who.name, namespace=namespace):
+            if verb == "watch":
+                return await self._watch(request, wanted, uid)
+            if verb == "list":
+                return await self._list(request, wanted, uid)
+            with self._contents.one(user=who.name, namespace=namespace):
+                return await self._get(request, wanted, uid)
+
+    async def _who(self, request: web.BaseRequest) -> Identity:
+        return await self._tokens.owner(request.headers.get("Authorization"), request.remote or "")
 
     def _uid(self, namespace: str, name: str) -> str:
         uid = self._behind.uid_of(namespace, name)
@@ -139,72 +138,53 @@ class ApiServer:
             raise not_found(f'the operator serves no subscription "{name}" in the namespace "{namespace}"')
         return uid
 
-    async def _list(self, wanted: Asked, owner: shapes.Owner, uid: str, _: Identity) -> bytes:
+    async def _list(self, request: web.BaseRequest, wanted: Asked, uid: str) -> web.StreamResponse:
         before = asked.read_position(wanted.position, uid)
-        page = await self._reader.page(uid, wanted.states, wanted.limit, before)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            page = await self._reader.page(uid, wanted.states, wanted.limit, before)
         position = "" if page.before is None else asked.position(uid, page.before)
-        return orjson.dumps(shapes.page(owner, page.items, position))
+        body = orjson.dumps(shapes.page(_owner(wanted), page.items, position))
+        del page
+        self._behind.on_answer("list", 200)
+        return await answers.send(request, [body])
 
-    async def _get(self, wanted: Asked, owner: shapes.Owner, uid: str, who: Identity) -> bytes:
-        with self._contents.one(who.key):
+    async def _get(self, request: web.BaseRequest, wanted: Asked, uid: str) -> web.StreamResponse:
+        async with asyncio.timeout(ANSWER_SECONDS):
             found = await self._reader.one(uid, wanted.ident)
-            if found is None:
-                raise not_found(f'there is no delivery "{wanted.ident}"; finished ones are kept for a time only')
-            delivery, message = found
-            shown = {**shapes.delivery(owner, delivery), "request": shapes.request(message, self._max_body)}
-            return await asyncio.to_thread(orjson.dumps, shown)
+        if found is None:
+            raise not_found(f'there is no delivery "{wanted.ident}"; finished ones are kept for a time only')
+        self._behind.on_answer("get", 200)
+        return await answers.send(request, shapes.content(_owner(wanted), *found, self._max_body))
 
-    async def _watch(
-        self, request: web.BaseRequest, wanted: Asked, owner: shapes.Owner, uid: str
-    ) -> web.StreamResponse:
-        follower = Follower(self._reader, owner, uid, wanted.states, self._clock)
-        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "application/json"})
-        response.enable_chunked_encoding()
+    async def _watch(self, request: web.BaseRequest, wanted: Asked, uid: str) -> web.StreamResponse:
+        follower = Follower(self._reader, _owner(wanted), uid, wanted.states, self._clock)
 
         async def check() -> None:
-            await self._check(request, "watch")
+            await self._rights.check(await self._who(request), Wish("watch", wanted.namespace, wanted.name))
             if self._behind.uid_of(wanted.namespace, wanted.name) != uid:
                 raise Refused(410, "Gone", "the subscription was deleted")
 
         self._followers.add(follower)
         try:
-            await _patiently(request, response.prepare(request))
+            response = await answers.begin(request)
             self._behind.on_answer("watch", 200)
             try:
                 lines = follower.lines(wanted.tail, wanted.seconds, check)
                 async with contextlib.aclosing(lines):
                     async for line in lines:
-                        await _patiently(request, response.write(line))
+                        await answers.write(request, response, line)
             except Refused as refused:
-                await _patiently(request, response.write(ending(refused)))
+                await answers.write(request, response, ending(refused))
             except StoreError as error:
                 log.warning("deliveries can't be read: %s", error)
-                await _patiently(request, response.write(ending(unavailable("the outbox can't be read now"))))
-            await _patiently(request, response.write_eof())
+                await answers.write(request, response, ending(unavailable("the outbox can't be read now")))
+            return await answers.end(request, response)
         finally:
             self._followers.discard(follower)
-        return response
 
-    async def _say(self, request: web.BaseRequest, verb: str, refused: Refused) -> web.StreamResponse:
-        headers = {"Retry-After": str(refused.retry_after)} if refused.retry_after else {}
-        if refused.code == 401:
-            headers["WWW-Authenticate"] = "Bearer"
-        if refused.code == 405:
-            headers["Allow"] = "GET"
-        return await self._send(request, verb, refused.code, orjson.dumps(shapes.status(refused)), headers)
-
-    async def _send(
-        self, request: web.BaseRequest, verb: str, code: int, body: bytes, headers: dict[str, str] | None = None
-    ) -> web.StreamResponse:
-        self._behind.on_answer(verb, code)
-        response = web.Response(
-            body=body, status=code, headers={**HEADERS, "Content-Type": "application/json", **(headers or {})}
-        )
-        if request.body_exists:
-            response.force_close()
-        await _patiently(request, response.prepare(request))
-        await _patiently(request, response.write_eof())
-        return response
+    async def _refuse(self, request: web.BaseRequest, verb: str, refused: Refused) -> web.StreamResponse:
+        self._behind.on_answer(verb, refused.code)
+        return await answers.refuse(request, refused)
 
 
 async def make_api(settings: Settings, behind: Behind, clock: Clock) -> ApiServer | None:
@@ -221,17 +201,6 @@ async def make_api(settings: Settings, behind: Behind, clock: Clock) -> ApiServe
     return api
 
 
-async def _patiently(request: web.BaseRequest, sending: Awaitable[Any]) -> None:
-    """Send, unless the client does not read: then it is cut off, and ConnectionResetError raised."""
-    try:
-        async with asyncio.timeout(STUCK_SECONDS):
-            await sending
-    except TimeoutError:
-        if request.transport is not None:
-            request.transport.abort()
-        raise ConnectionResetError("the client does not read") from None
-
-
 def _check_form(request: web.BaseRequest) -> None:
     if request.method != "GET":
         raise Refused(405, "MethodNotAllowed", "deliveries can only be read; send GET")
@@ -239,5 +208,13 @@ def _check_form(request: web.BaseRequest) -> None:
         raise bad_request("a request has no body")
 
 
+def _owner(wanted: Asked) -> shapes.Owner:
+    return shapes.Owner(wanted.namespace, wanted.name)
+
+
 def _busy() -> Refused:
     return too_many("too many requests are under way; send fewer at once")
+
+
+def _crowded() -> Refused:
+    return too_many("too many streams are open; end one of them")

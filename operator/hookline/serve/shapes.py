@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+import codecs
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,8 @@ from hookline.stored import Delivery
 API_VERSION = f"{reasons.GROUP}/{reasons.VERSION}"
 SKIPPED = "hookline.dev/skipped"
 JSON = Mapping[str, Any]
+_PART = 3 * 4096  # bytes of a body at a time; of threes, so that parts in base64 make a whole
+_AFTER_BODY = b'"}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +57,31 @@ def delivery(owner: Owner, found: Delivery) -> dict[str, Any]:
     }
 
 
-def request(message: Message, most: int) -> dict[str, Any]:
-    """What is sent for a message, of its body at most ``most`` bytes.
+def content(owner: Owner, found: Delivery, message: Message, most: int) -> Iterator[bytes]:
+    """One delivery with what is sent for it, of its body at most ``most`` bytes, as JSON in parts.
 
-    Credentials and signatures are added when it is sent, so that they are not in the outbox, and not here.
+    A body may be six times as long when it is escaped: no more than a part of it is at any time. Credentials and
+    signatures are added when it is sent, so that they are not in the outbox, and not here.
     """
-    shown = message.body[:most]
+    shown = memoryview(message.body)[:most]
     cut = len(shown) < len(message.body)
-    text = _text(shown, cut=cut)
-    body = {"body": base64.b64encode(shown).decode(), "bodyEncoding": "base64"}
-    return {
+    length = _text_length(shown, cut=cut)
+    request = {
         "method": "POST",
         "headers": [{"name": name, "value": value} for name, value in message.headers],
-        **(body if text is None else {"body": text, "bodyEncoding": "text"}),
+        "bodyEncoding": "base64" if length is None else "text",
         **({"bodyTruncated": True} if cut else {}),
+        "body": "",
     }
+    whole = orjson.dumps({**delivery(owner, found), "request": request})
+    yield whole[: -len(_AFTER_BODY)]
+    if length is None:
+        for first in range(0, len(shown), _PART):
+            yield base64.b64encode(shown[first : first + _PART])
+    else:
+        for text in _texts(shown[:length]):
+            yield orjson.dumps(text)[1:-1]
+    yield _AFTER_BODY
 
 
 def page(owner: Owner, items: Iterable[Delivery], position: str) -> dict[str, Any]:
@@ -113,11 +126,20 @@ def _time(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _text(body: bytes, *, cut: bool) -> str | None:
-    """The body as text, None when it is none. A character that was cut apart is left out."""
+def _text_length(body: memoryview, *, cut: bool) -> int | None:
+    """How much of the body is text, None when it is none. A character that was cut apart is left out."""
     try:
-        return body.decode()
+        for _ in _texts(body):
+            pass
     except UnicodeDecodeError as error:
-        if cut and error.reason == "unexpected end of data" and len(body) - error.start < 4:
-            return body[: error.start].decode()
-    return None
+        # This is said at the end alone, when the decoder has the beginning of a character and nothing else.
+        return len(body) - len(error.object) if cut and error.reason == "unexpected end of data" else None
+    return len(body)
+
+
+def _texts(body: memoryview) -> Iterator[str]:
+    """The body as text, in parts. Raises UnicodeDecodeError."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for first in range(0, len(body), _PART):
+        yield decoder.decode(body[first : first + _PART])
+    yield decoder.decode(b"", final=True)

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import orjson
 
 from hookline.errors import ApiError
-from hookline.serve.limits import Buckets, Clock, Memory
+from hookline.serve.limits import Buckets, Clock, Memory, Reviews
 from hookline.serve.refusals import too_many, unauthorized, unavailable
 
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -28,14 +28,12 @@ AUDIENCE = "hookline.dev"
 MAX_TOKEN = 12 * 1024
 KNOWN_SECONDS = 5.0
 KNOWN_TOKENS = 4096
-TRUSTED_SECONDS = 900.0
-"""A token that was good so lately is reviewed again though many bad ones come from its address."""
-REVIEWS_PER_SECOND, REVIEWS_AT_ONCE = 50.0, 100
 BAD_PER_SECOND, BAD_AT_ONCE = 2.0, 20
 """Tokens of one client address that turn out to be bad: more are refused without a review."""
 PARALLEL = 8
 TIMEOUT_SECONDS = 5.0
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750 §2.1
+_ACCOUNT = "system:serviceaccount:"
 _WHO = f"send 'Authorization: Bearer' and a token of this cluster, best one for the audience {AUDIENCE}"
 
 
@@ -49,13 +47,23 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user as the API server names it. ``key`` stands for all of it."""
+    """A user as the API server names it. ``key`` stands for all of it: tokens of one user may have different ones."""
 
     name: str
     uid: str
     groups: tuple[str, ...]
     extra: Mapping[str, Sequence[str]]
     key: bytes
+
+    @property
+    def tenant(self) -> str:
+        """Who shares this user's bounds, see ``tenant_of``."""
+        return tenant_of(self.name)
+
+
+def tenant_of(user: str) -> str:
+    """All ServiceAccounts of a namespace, for whoever may act there makes as many as they like; else the user alone."""
+    return user.rpartition(":")[0] if user.startswith(_ACCOUNT) and user.count(":") == _ACCOUNT.count(":") + 1 else user
 
 
 class Tokens:
@@ -66,10 +74,9 @@ class Tokens:
         self._clock = clock
         self._salt = os.urandom(32)
         self._good: Memory[Identity] = Memory(KNOWN_TOKENS, KNOWN_SECONDS, clock)
-        self._lately: Memory[bool] = Memory(KNOWN_TOKENS, TRUSTED_SECONDS, clock)
         self._bad: Memory[bool] = Memory(KNOWN_TOKENS, KNOWN_SECONDS, clock)
         self._asking: dict[bytes, asyncio.Task[Identity | None]] = {}
-        self._reviews = Buckets(REVIEWS_PER_SECOND, REVIEWS_AT_ONCE, clock)
+        self._reviews = Reviews(clock)
         self._failures = Buckets(BAD_PER_SECOND, BAD_AT_ONCE, clock)
         self._places = asyncio.Semaphore(PARALLEL)
 
@@ -97,12 +104,13 @@ class Tokens:
         """The review of this token, which all share who ask for it at the same time."""
         task = self._asking.get(key)
         if task is None:
-            suspect = self._lately.get(key) is None
-            if suspect and not self._failures.take(peer):
+            suspect = None if self._reviews.knows(key) else peer
+            if suspect is not None and not self._failures.take(suspect):
                 raise too_many("too many tokens that are not valid came from there")
-            if not self._reviews.take():
+            if not self._reviews.take(key, _claimed(token) or f"from {peer}"):
+                self._clear(suspect)
                 raise too_many("too many tokens are to be reviewed")
-            task = self._asking[key] = asyncio.create_task(self._review(key, token, peer if suspect else None))
+            task = self._asking[key] = asyncio.create_task(self._review(key, token, suspect))
             task.add_done_callback(lambda ended: self._end(key, ended))
         return task
 
@@ -133,7 +141,7 @@ class Tokens:
         else:
             self._clear(peer)
             self._good.put(key, found, asked)
-            self._lately.put(key, value=True, asked=asked)
+            self._reviews.good(key, found.tenant, asked)
         return found
 
     def _clear(self, peer: str | None) -> None:
@@ -152,16 +160,28 @@ def _bearer(authorization: str | None) -> str:
     return token
 
 
+def _claimed(token: str) -> str:
+    """Whose token it says that it is: true of each that is valid, and those that are not are bounded by themselves."""
+    said = _claims(token).get("sub")
+    return tenant_of(said) if isinstance(said, str) else ""
+
+
 def _audiences(token: str) -> Sequence[str]:
     """For whom a JSON Web Token says that it is; empty for any other."""
+    said = _claims(token).get("aud", ())
+    return said if isinstance(said, list | tuple) else [said]
+
+
+def _claims(token: str) -> Mapping[str, Any]:
+    """What a JSON Web Token says, unverified; empty for any other."""
     parts = token.split(".")
     if len(parts) != 3:
-        return ()
+        return {}
     try:
-        said = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))).get("aud")
-    except (binascii.Error, ValueError, AttributeError):
-        return ()
-    return said if isinstance(said, list) else [said]
+        said = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _identity(answer: Any, audiences: Sequence[str]) -> Identity | None:

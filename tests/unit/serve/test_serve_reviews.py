@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 
 import pytest
 
 from hookline.errors import ApiError
-from hookline.serve import rights, tokens
+from hookline.serve import limits, rights, tokens
 from hookline.serve.refusals import Refused
 from hookline.serve.rights import Rights, Wish
 from hookline.serve.tokens import Identity, Tokens
@@ -42,6 +44,26 @@ class Api:
 @pytest.fixture
 def api():
     return Api()
+
+
+def account(namespace, name):
+    """A ServiceAccount, as a review names it."""
+    return {"authenticated": True, "user": {"username": f"system:serviceaccount:{namespace}:{name}"}}
+
+
+def token(user, number):
+    """One of many tokens of a user."""
+    claims = base64.urlsafe_b64encode(json.dumps({"sub": user["user"]["username"], "n": number}).encode()).decode()
+    return f"Bearer e30.{claims.rstrip('=')}.x"
+
+
+async def code_of(work):
+    """What becomes of it."""
+    try:
+        await work
+    except Refused as refused:
+        return refused.code
+    return 200
 
 
 async def refusal(work):
@@ -127,15 +149,44 @@ class TestTokens:
         asked = Tokens(api, api.clock)
         api.answer = {"status": {}}
         codes = [
-            (await refusal(asked.owner(f"Bearer bad{n}", f"p{n}"))).code for n in range(tokens.REVIEWS_AT_ONCE + 5)
+            (await refusal(asked.owner(f"Bearer bad{n}", f"p{n}"))).code for n in range(limits.REVIEWS_AT_ONCE + 5)
         ]
-        assert codes == [401] * tokens.REVIEWS_AT_ONCE + [429] * 5
+        assert codes == [401] * limits.REVIEWS_AT_ONCE + [429] * 5
 
     async def test_good_tokens_take_nothing_from_their_address(self, api):
         asked = Tokens(api, api.clock)
-        for number in range(3 * tokens.BAD_AT_ONCE):
+        for number in range(2 * tokens.BAD_AT_ONCE):
             await asked.owner(f"Bearer good{number}", "p")
-        assert len(api.asked) == 3 * tokens.BAD_AT_ONCE
+        assert len(api.asked) == 2 * tokens.BAD_AT_ONCE
+
+    async def test_valid_tokens_of_one_namespace_without_number_hold_up_nobody_else(self, api):
+        """Their owners may have as many as they like: accounts, and tokens of each."""
+        asked = Tokens(api, api.clock)
+        victim, newcomer = account("bank", "reads"), account("bank", "new")
+        api.answer = {"status": victim}
+        await asked.owner(token(victim, 0), "p")
+        for second in range(30):
+            codes = []
+            for number in range(100):
+                attacker = account("shop", f"a{number % 10}")
+                api.answer = {"status": attacker}
+                codes.append(await code_of(asked.owner(token(attacker, 100 * second + number), "p")))
+            assert 429 in codes, "the control: they are held up themselves"
+            api.answer = {"status": victim}
+            assert (await asked.owner(token(victim, 0), "p")).name.endswith("bank:reads")
+            api.answer = {"status": newcomer}
+            assert (await asked.owner(token(newcomer, second), "p")).name.endswith("bank:new")
+            api.now += 1.0
+
+    async def test_tokens_that_are_not_reviewed_count_for_no_bad_ones(self, api):
+        asked = Tokens(api, api.clock)
+        attacker = account("shop", "a")
+        api.answer = {"status": attacker}
+        codes = [await code_of(asked.owner(token(attacker, number), "p")) for number in range(500)]
+        assert codes.count(429) > tokens.BAD_AT_ONCE
+        assert asked._failures.take("p")
+        assert len(asked._failures._full_at) == 1
+        assert [asked._failures.take("p") for _ in range(tokens.BAD_AT_ONCE)].count(True) == tokens.BAD_AT_ONCE - 1
 
     async def test_who_gives_up_waiting_does_not_end_the_review_of_others(self, api):
         asked = Tokens(api, api.clock)
@@ -199,8 +250,39 @@ class TestRights:
 
     async def test_a_user_who_asks_for_too_much_is_held_back_and_no_other(self, api):
         asked = Rights(api, api.clock)
-        wishes = [Wish("list", "shop", f"n{number}") for number in range(rights.EACH_AT_ONCE + 3)]
+        wishes = [Wish("list", "shop", f"n{number}") for number in range(limits.EACH_AT_ONCE + 3)]
         api.answer = {"status": {"allowed": False}}
         codes = [(await refusal(asked.check(WHO, wish))).code for wish in wishes]
-        assert codes == [403] * rights.EACH_AT_ONCE + [429] * 3
+        assert codes == [403] * limits.EACH_AT_ONCE + [429] * 3
         assert (await refusal(asked.check(Identity("bob", "", (), {}, b"bob"), WISH))).code == 403
+
+    async def test_accounts_of_one_namespace_without_number_hold_up_nobody_else(self, api):
+        asked = Rights(api, api.clock)
+        api.answer = {"status": {"allowed": True}}
+        await asked.check(WHO, WISH)
+        api.answer = {"status": {"allowed": False}}
+        for second in range(10):
+            codes = []
+            for number in range(100):
+                name = f"system:serviceaccount:shop:a{number}"
+                codes.append(await code_of(asked.check(Identity(name, "", (), {}, f"{second}{name}".encode()), WISH)))
+            assert 429 in codes, "the control: they are held up themselves"
+            assert await code_of(asked.check(Identity(f"bob{second}", "", (), {}, b"%d" % second), WISH)) == 403
+            api.answer = {"status": {"allowed": True}}
+            await asked.check(WHO, WISH)
+            api.answer = {"status": {"allowed": False}}
+            api.now += 1.0
+
+
+@pytest.mark.parametrize(
+    ("user", "tenant"),
+    [
+        ("system:serviceaccount:shop:a", "system:serviceaccount:shop"),
+        ("system:serviceaccount:shop", "system:serviceaccount:shop"),
+        ("system:serviceaccount:shop:a:b", "system:serviceaccount:shop:a:b"),
+        ("alice", "alice"),
+        ("oidc:alice:x:y", "oidc:alice:x:y"),
+    ],
+)
+def test_service_accounts_of_a_namespace_share_their_bounds_and_nobody_else_does(user, tenant):
+    assert tokens.tenant_of(user) == tenant
