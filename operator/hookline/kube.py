@@ -71,7 +71,7 @@ def load_access(kubeconfig: str | None, context: str | None = None) -> Access:
     """Read the credentials (blocking). Empty or None: ``KUBECONFIG``, else in-cluster, else ``~/.kube/config``.
 
     ``context`` is one of the kubeconfig's, empty or None for its current one. Raises SettingsError when there are no
-    credentials, they are malformed, or they ask not to verify the server.
+    credentials, they are malformed, or they ask not to verify the server, and ApiError where a login has expired.
     """
     from kubernetes import client, config  # half a second and 20 MiB, so not before it is needed
 
@@ -91,6 +91,8 @@ def load_access(kubeconfig: str | None, context: str | None = None) -> Access:
         raise SettingsError(f"kubeconfig: no usable credentials for a Kubernetes API: {error}") from error
     if not settings.verify_ssl:
         raise SettingsError("kubeconfig: insecure-skip-tls-verify is not supported; give certificate-authority-data")
+    if not in_cluster and not settings.api_key and not settings.cert_file:
+        _check_login(where["config_file"], context)
     return Access(
         server=settings.host.rstrip("/"),
         ca_path=settings.ssl_ca_cert,
@@ -100,6 +102,24 @@ def load_access(kubeconfig: str | None, context: str | None = None) -> Access:
         proxy=settings.proxy or None,
         authorization=_authorization(settings),
     )
+
+
+def _check_login(file: Any, context: str | None) -> None:
+    """Raise ApiError where the user should have got credentials of a plugin: the package goes on as nobody then."""
+    from kubernetes.config.kube_config import KubeConfigMerger
+
+    merged = KubeConfigMerger(file).config  # type: ignore[no-untyped-call]
+    name = context or merged["current-context"]
+    whose = merged["contexts"].get_with_name(name)["context"].safe_get("user")
+    found = merged["users"].get_with_name(whose, safe=True) if whose and merged.safe_get("users") else None
+    user: Mapping[str, Any] = (found["user"].value if found else None) or {}
+    if "exec" in user:
+        what = f'its command "{(user["exec"] or {}).get("command", "")}" gave none'
+    elif "auth-provider" in user:
+        what = f'its auth-provider "{(user["auth-provider"] or {}).get("name", "")}" gave none'
+    else:
+        return
+    raise ApiError(0, f'context "{name}" of the kubeconfig has no credentials, {what}: log in again')
 
 
 def _authorization(settings: Any) -> Callable[[], str | None]:

@@ -343,11 +343,13 @@ class Finding:
 class Grant:
     """Whether a subscription's ServiceAccount may read what it watches; None: that can't be asked now.
 
-    ``message`` says it for people, and what to do.
+    ``message`` says it for people, and what to do. ``holds`` says that nothing is sent all the same, for the sake of
+    messages of an earlier spec.
     """
 
     granted: bool | None
     message: str
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

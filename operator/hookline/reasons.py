@@ -14,6 +14,7 @@ Conditions (all of them on every subscription from the first look on):
 - ``Ready``: what the spec asks for is in force: changes are watched, and messages are sent (Watching), or kept where it
   says so (Suspended). False: what of the above or below stands in the way.
   InternalError is a fault of Hookline's own, told by its log; it is tried again.
+  MessagesHeld: messages of an earlier spec lack a right; they hold the others until they are given up.
   HandshakePending and HandshakeFailed: the endpoint's owner has not consented yet, nothing is sent.
   EndpointGone (it answered 410) and EndpointDisabled (nothing but failures for too long) send nothing until somebody
   asks; Overflow drops new events.
@@ -78,6 +79,7 @@ HANDSHAKE_FAILED = "HandshakeFailed"
 ACCESS_GRANTED = "AccessGranted"
 ACCESS_DENIED = "AccessDenied"
 ACCESS_UNKNOWN = "AccessUnknown"
+MESSAGES_HELD = "MessagesHeld"
 
 # Delivering
 NOTHING_SENT_YET = "NothingSentYet"
@@ -100,7 +102,7 @@ SUBSCRIPTION_NOT_FOUND = "SubscriptionNotFound"
 # These heal without anybody touching the spec.
 TRANSIENT = frozenset(
     {
-        *(HANDSHAKE_PENDING, HANDSHAKE_FAILED, QUOTA_EXCEEDED, ACCESS_DENIED, ACCESS_UNKNOWN),
+        *(HANDSHAKE_PENDING, HANDSHAKE_FAILED, QUOTA_EXCEEDED, ACCESS_DENIED, ACCESS_UNKNOWN, MESSAGES_HELD),
         *(PENDING, RESOURCE_NOT_SERVED, SECRET_NOT_FOUND, SECRET_INVALID),
         *(CONFIG_MAP_NOT_FOUND, CONFIG_MAP_INVALID),
         *(WATCH_FAILING, STORE_FAILING, API_FAILING, INTERNAL_ERROR, OVERFLOW),

@@ -13,6 +13,7 @@ from controlplane import ControlPlane
 from support.cluster import Kubectl, eventually
 from support.live import LiveOperator, LiveReceiver
 from support.served import AUDIENCE, free_port, token_of
+from support.strange import Server
 from support.terminal import CommandLine, Terminal
 from support.whole import Subscriptions, config_map, make_operator, operator, receiver, subscriptions
 
@@ -38,6 +39,20 @@ def terminal(hookline: CommandLine) -> Iterator[Callable[..., Terminal]]:
     yield start
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """``serve(body)`` is a server that answers each request with this, whoever asks."""
+    made: list[Server] = []
+
+    def start(body: bytes, port: int = 0) -> Server:
+        made.append(Server(body, port))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.close()
 
 
 class Whole:

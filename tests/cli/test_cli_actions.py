@@ -38,6 +38,33 @@ def test_no_ping_is_sent_for_who_is_suspended(hookline, subscriptions):
     assert "hookline.dev/requested-at" not in json.dumps(subscriptions.get()["metadata"].get("annotations", {}))
 
 
+def test_no_ping_is_sent_for_a_spec_that_is_refused_and_its_message_is_told_at_once(
+    hookline, subscriptions, kubectl, namespace
+):
+    subscriptions.apply()
+    refuse(kubectl, namespace, generation=subscriptions.get()["metadata"]["generation"])
+    done = hookline("ping", "orders", "--timeout", "60")
+    assert done.code == 1
+    assert done.err == "hookline ping: the spec of orders is refused, so no ping is sent: spec.filter: line 1\n"
+    assert "hookline.dev/requested-at" not in subscriptions.get()["metadata"].get("annotations", {})
+
+
+def test_a_refusal_of_an_older_spec_stops_no_ping(hookline, subscriptions, kubectl, namespace):
+    subscriptions.apply()
+    refuse(kubectl, namespace, generation=subscriptions.get()["metadata"]["generation"] - 1)
+    assert "did not take the request up" in hookline("ping", "orders", "--timeout", "1").err
+
+
+def refuse(kubectl, namespace, generation):
+    """Say as the operator does that it refuses the spec of this generation."""
+    now = "2026-01-01T00:00:00Z"
+    told = {"type": "Accepted", "status": "False", "reason": "InvalidSpec", "message": "spec.filter: line 1"}
+    told |= {"observedGeneration": generation, "lastTransitionTime": now}
+    body = json.dumps({"status": {"observedGeneration": generation, "conditions": [told]}})
+    where = ("-n", namespace, "--subresource=status", "--type=merge")
+    kubectl("patch", "whsub/orders", *where, "-p", body)
+
+
 def test_without_an_operator_the_waiting_ends_with_a_sentence(hookline, subscriptions):
     subscriptions.apply()
     done = hookline("ping", "orders", "--timeout", "1")

@@ -134,7 +134,7 @@ def test_the_token_of_a_kubeconfig_is_enough(whole, told, tmp_path):
     }
     (tmp_path / "config").write_text(json.dumps(config))
     environment = {"KUBECONFIG": str(tmp_path / "config"), "HOOKLINE_SERVER": whole.api[1]}
-    done = whole.hookline("deliveries", "told", "--limit", "1", env=environment)
+    done = whole.hookline("deliveries", "told", "--limit", "1", "--send-cluster-token", env=environment)
     assert (done.code, told[2] in done.out or "msg_" in done.out) == (0, True)
 
 

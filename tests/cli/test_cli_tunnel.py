@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from hookline.cli.tunnel import LABEL
 from support import forwarding
 from support.cluster import eventually
 from support.served import free_port
@@ -33,7 +35,7 @@ class Ground:
 
     def pod(self, name: str, phase: str = "Running") -> None:
         """A pod that runs and is ready, as far as the API server knows."""
-        labels = {"app.kubernetes.io/name": "hookline"}
+        labels = dict(part.split("=") for part in LABEL.split(","))
         spec = {"containers": [{"name": "hookline", "image": "hookline"}]}
         head = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}}
         self.whole.kubectl.apply(head | {"spec": spec}, namespace=self.namespace)
@@ -57,7 +59,8 @@ class Ground:
 
     def called(self, pod: str) -> bool:
         """Whether a port to this pod was opened."""
-        return (self.bin / f"{pod}.pid").exists()
+        path = self.bin / f"{pod}.pid"
+        return path.exists() and bool(path.read_text())
 
     def ended(self, pod: str) -> bool:
         """Whether the process that forwarded to it is gone."""
@@ -127,7 +130,7 @@ def test_a_pod_elsewhere_is_named_and_not_trusted(ground, whole, token):
     command = ("deliveries", "quiet", *token, "--operator-namespace", "nowhere")
     done = whole.hookline(*command, env=ground.environment(a=whole.port))
     assert done.code == 1
-    assert 'there is no pod with the label app.kubernetes.io/name=hookline in namespace "nowhere"' in done.err
+    assert f'there is no pod with the labels {LABEL} in namespace "nowhere"' in done.err
     assert "and you trust it with your token: --operator-namespace" in done.err
     assert not ground.called("a"), "no token went there"
 
@@ -149,15 +152,44 @@ def test_what_kubectl_says_is_passed_on(ground, whole, token):
     assert "kubectl is not in the PATH" in done.err
 
 
-def test_a_command_that_is_ended_ends_its_child(ground, whole, token):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL])
+def test_a_command_that_is_ended_ends_its_child(ground, whole, token, number):
     whole.apply("quiet")
     ground.pod("a")
     following = whole.hookline.start("deliveries", "quiet", "-f", *token, env=ground.environment(a=whole.port))
     eventually(lambda: ground.called("a"), "the port is open")
-    following.terminate()
+    following.send_signal(number)
     following.communicate(timeout=30)
-    assert following.returncode == 143
-    assert ground.ended("a")
+    assert following.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    eventually(lambda: ground.ended("a"), "the child is gone, too")
+
+
+def taken(serve, port: int):
+    """A server at this port; None while it is not free."""
+    try:
+        return serve(b"", port)
+    except OSError:
+        return None
+
+
+def test_who_takes_the_port_of_a_child_that_died_gets_no_token(ground, whole, token, serve):
+    leader = serve(b"")  # ends each stream in order, so that the way seems good
+    ground.pod("a")
+    following = whole.hookline.start(
+        "deliveries", "quiet", "-f", *token, env=ground.environment(a=int(leader.address.rpartition(":")[2]))
+    )
+    try:
+        asked = lambda: sum(b"Bearer" in request for request in leader.got)  # noqa: E731
+        eventually(asked, "the stream was opened")
+        child, port = (int((ground.bin / f"a.{what}").read_text()) for what in ("pid", "port"))
+        os.kill(child, signal.SIGKILL)
+        squatter = eventually(lambda: taken(serve, port), "the port is taken")
+        before = asked()
+        eventually(lambda: asked() > before, "a new way was opened")
+    finally:
+        following.terminate()
+        following.communicate(timeout=30)
+    assert [request for request in squatter.got if b"Bearer" in request] == []
 
 
 def test_an_operator_with_a_certificate_is_asked_by_tls(

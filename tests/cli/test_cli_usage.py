@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from hookline import __version__
 from hookline.cli.main import COMMANDS, main
+from hookline.cli.remote import NAMESPACE
 from support.terminal import PROGRAMS
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("aiohttp", "kubernetes", "yaml", "orjson", "kopf", "cel_expr_python", "cryptography", "apsw")
 
 
@@ -33,6 +37,14 @@ def test_the_work_itself_loads_them():
     code = f"import sys, hookline.kube; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "aiohttp" in done.stdout
+
+
+def test_the_operator_is_looked_for_where_the_documents_install_it():
+    helm = re.search(r"helm install hookline \S+ --namespace (\S+)", (ROOT / "docs" / "start.md").read_text())
+    kustomize = re.search(r"^  name: (\S+)$", (ROOT / "config" / "base" / "namespace.yaml").read_text(), re.MULTILINE)
+    assert helm is not None
+    assert kustomize is not None
+    assert {helm[1], kustomize[1]} == {NAMESPACE}
 
 
 def test_kubectl_finds_the_plugin(hookline):

@@ -220,6 +220,9 @@ def test_without_the_state_before_an_update_says_what_it_lacks_and_a_creation_ne
     update = explained(ground.hookline("explain", "deploy/orders", "--operation", "Updated", "-o", "json"))
     assert update[named("changed", "wrong")]["verdict"] == "Unknown"
     assert update[named("expression", "wrong")]["verdict"] == "Unknown"
+    [look] = update[named("expression", "wrong")]["sources"]
+    [details] = [check["details"] for check in look["checks"] if check["step"] == "expression"]
+    assert "oldObject.spec.replicas = (not known)" in details
     assert update[named("name", "wrong")]["verdict"] == "NoMatch", "what does not depend on it is known"
     assert update[named("name", "right")]["verdict"] == "Match"
     arguments = ("deployments.apps", "orders", "--operation", "Created")
@@ -261,6 +264,17 @@ def test_the_spec_of_a_file_is_held_against_the_api_server_and_nothing_is_stored
     assert seen[named("name", "right")]["verdict"] == "NoMatch", "the file's spec counts, not the applied one"
     assert "refused" not in ground.kubectl("get", "whsub", "-n", NAMESPACE, "-o", "name")
     assert "fine" not in ground.kubectl("get", "whsub", "-n", NAMESPACE, "-o", "name")
+
+
+def test_where_no_source_is_served_rights_are_neither_there_nor_missing(ground: Ground, tmp_path: Path) -> None:
+    file = tmp_path / "subscription.json"
+    widget = {"apiVersion": "example.com/v1", "kind": "NoSuchWidget"}
+    file.write_text(json.dumps(subscription("early", {"sources": [widget]})))
+    done = ground.hookline("explain", "deploy/orders", "--subscription-file", str(file), "-o", "json")
+    checks = {check["step"]: check for check in explained(done)["early"]["checks"]}
+    assert checks["rights"]["result"] == "Unknown"
+    assert checks["rights"]["message"] == "they are looked up when a source is served"
+    assert explained(done)["early"]["inForce"] == "False", "the spec says why"
 
 
 def test_a_pasted_object_is_explained_and_what_it_lacks_is_said(ground: Ground) -> None:

@@ -44,6 +44,17 @@ def test_the_values_that_an_expression_reads_are_shown_by_their_paths():
     )
 
 
+def test_of_a_state_before_that_nobody_knows_no_value_is_said_to_be_absent():
+    seen = change(obj=config_map(data={"a": "1"}))
+    text = "object.data.a != oldObject.data.a && !has(object.data.b)"
+    assert values_read(text, seen, blind=True) == (
+        'object.data.a = "1"',
+        "oldObject.data.a = (not known)",
+        "object.data.b = (absent)",
+    )
+    assert "oldObject.data.a = (absent)" in values_read(text, seen), "of a creation there is none"
+
+
 def test_what_only_looks_like_a_path_is_not_shown():
     seen = change(obj=config_map(data={"a": "1"}))
     assert values_read("'object.data.a' == \"object.data.b\" && my.object.data.a", seen) == ()

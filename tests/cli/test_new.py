@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+import rights
 from hookline.api.parse import parse
 from hookline.cli.asking.selector import label_selector
+from hookline.cli.asking.watched import ALLOWED, LABEL
 from hookline.errors import SettingsError
 from hookline.match.selectors import selects
 from support.cluster import Kubectl
@@ -155,6 +157,30 @@ def test_an_answer_that_will_not_do_is_refused_with_its_reason(
     assert words in done.err
     assert done.out == ""
     assert len(done.err.strip().splitlines()) == 1
+
+
+def test_what_an_administrator_must_have_allowed_is_said(hookline: CommandLine) -> None:
+    def told(resource: str, *more: str) -> str:
+        done = hookline("new", "orders", "--watch", resource, *URL, *more, "--rights", "never")
+        assert done.code == 0, done.err
+        return done.err
+
+    assert "The operator may not watch nodes by default" in told("nodes")
+    assert 'the label rbac.hookline.dev/watched: "true"' in told("leases.coordination.k8s.io")
+    assert "settings.allowSecretMetadata" in told("secrets", "--content", "Metadata")
+    assert "administrator" not in told("deploy")
+
+
+def test_what_needs_no_word_is_what_the_operator_may_watch_by_default() -> None:
+    allowed = {(group, name) for group, names in ALLOWED.items() for name in names}
+    own = {
+        (right.group, name)
+        for right in rights.RIGHTS
+        if right.where is rights.Where.CLUSTER and {"list", "watch"} <= set(right.verbs)
+        for name in right.resources
+    }
+    assert allowed == own | {(group, name) for group, names in rights.WATCHED for name in names}
+    assert rights.WATCHED_LABEL == LABEL
 
 
 def test_a_file_is_never_overwritten_unless_forced(hookline: CommandLine, tmp_path: Path) -> None:

@@ -126,14 +126,13 @@ def test_messages_of_an_earlier_spec_need_the_rights_of_that_spec(
     receiver.do(lambda live: live.requests.clear())
     receiver.do(lambda live: live.answer(200))
     subscriptions.apply(sources=[{"apiVersion": "v1", "kind": "Service"}], delivery=OFTEN)
-    eventually(lambda: "earlier spec" in subscriptions.condition("Authorized")[2], "it says what it lacks")
-    subscriptions.wait("Watching")
+    assert "earlier spec" in subscriptions.wait("MessagesHeld")
     assert subscriptions.condition("Authorized")[0] == "True", "the present spec is in force all the same"
     assert receiver.requests == []
     operator.stop()
     operator.start()
-    subscriptions.ready(sources=[{"apiVersion": "v1", "kind": "Service"}], delivery=OFTEN)
-    eventually(lambda: "earlier spec" in subscriptions.condition("Authorized")[2], "a restart does not make it forget")
+    subscriptions.apply(sources=[{"apiVersion": "v1", "kind": "Service"}], delivery=OFTEN)
+    subscriptions.wait("MessagesHeld")  # a restart does not make it forget
     kubectl.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "new", "namespace": namespace},
                    "spec": {"ports": [{"port": 80}]}})  # fmt: skip
     eventually(lambda: subscriptions.get()["status"]["pending"] == 2, "what the present spec brings waits with it")

@@ -30,6 +30,10 @@ _READY = {
         'let ServiceAccount "{account}" get, list and watch what `spec.sources` names, with a Role and a RoleBinding'
     ),
     reasons.ACCESS_UNKNOWN: _OPERATOR,
+    reasons.MESSAGES_HELD: (
+        "give back the rights that the condition's message names, or wait: after two minutes messages that lack them "
+        "are given up, and the others go on"
+    ),
     reasons.SECRET_NOT_FOUND: "make the Secret, or correct the spec; it is looked for again",
     reasons.SECRET_INVALID: "correct the Secret; it is read again",
     reasons.CONFIG_MAP_NOT_FOUND: "make the ConfigMap, or correct the spec; it is looked for again",
@@ -97,6 +101,8 @@ def summary(obj: Object) -> tuple[str, str]:
         return "ready", "good"
     if ready.get("status") == "Unknown":
         return "starting", "unsure"
+    if reason == reasons.MESSAGES_HELD:
+        return "messages wait for rights", "bad"
     return f"not ready: {reason}", "bad"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import logging
 import os
 import signal
 import time
@@ -211,6 +212,8 @@ def run(options: Namespace, work: Callable[[Cluster, Namespace, Output], Awaitab
     async def whole() -> int:
         from hookline.kube import KubeClient, load_access
 
+        # What is wrong is said in a sentence; the kubernetes package would log it beside that.
+        logging.getLogger().addHandler(logging.NullHandler())
         place = place_of(options)
         kube = KubeClient(load_access(options.kubeconfig, options.context))
         out = Output(getattr(options, "output", "table"))
@@ -224,7 +227,7 @@ def run(options: Namespace, work: Callable[[Cluster, Namespace, Output], Awaitab
 
 
 async def _unless_ended(work: Awaitable[int]) -> int:
-    """Do the work; a SIGTERM or a closed terminal ends it in order, so that no child process stays behind."""
+    """Do the work; SIGTERM, SIGQUIT or a closed terminal end it in order, so that no child process stays behind."""
     task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
     ended: list[int] = []
 
@@ -232,7 +235,7 @@ async def _unless_ended(work: Awaitable[int]) -> int:
         ended.append(number)
         task.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         loop.add_signal_handler(number, end, number)
     try:
         return await task

@@ -15,8 +15,8 @@ from hookline.cli import arguments
 from hookline.cli.arguments import Parser
 from hookline.cli.cluster import Cluster, CommandError, Missing, run
 from hookline.cli.output import Cell, Output, Styled, age, clock, duration, instant
-from hookline.cli.remote import Remote, add_operator
-from hookline.errors import HooklineError, SettingsError
+from hookline.cli.remote import Remote, add_operator, choose_server
+from hookline.errors import SettingsError
 
 Object = Mapping[str, Any]
 SHOW = "show"
@@ -63,6 +63,7 @@ def configure(parser: Parser) -> None:
 
 def deliveries(options: Namespace) -> int:
     """Returns 0. Raises CommandError, SettingsError."""
+    choose_server(options)
     words = options.words
     if words[:1] == [SHOW]:
         if len(words) != 2:
@@ -131,7 +132,7 @@ async def _follow(cluster: Cluster, options: Namespace, out: Output) -> int:
             async with asyncio.TaskGroup() as tasks:
                 for namespace, name in names:
                     tasks.create_task(_stream(remote, namespace, name, options, lines))
-        except* HooklineError as errors:
+        except ExceptionGroup as errors:  # except* would raise a group again, whatever it raises
             raise errors.exceptions[0] from None
     return 0
 

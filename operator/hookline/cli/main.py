@@ -7,6 +7,7 @@ the module of the command that is called is imported.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -79,6 +80,7 @@ def _main(program: str, names: Sequence[str], arguments: list[str]) -> int:
         from hookline.cli.completion import answer
 
         return answer(arguments[1:], kubectl=program != "hookline")
+    whole = _streams()
     name, rest = split(arguments)
     if name in _HELP or not name:
         print(_usage(program, names), end="")
@@ -86,19 +88,26 @@ def _main(program: str, names: Sequence[str], arguments: list[str]) -> int:
     if name not in names:
         print(f"{program}: there is no command {name!r}\n\n{_usage(program, names)}", end="", file=sys.stderr)
         return 2
+    if not whole and COMMANDS[name].cluster:
+        _complain(f"{program} {name}: stdout is closed; send it to /dev/null to do without")
+        return 1
     try:
         return _run(name, program, rest)
     except SettingsError as error:
         _complain(f"{program} {name}: {error}")
         return 2
     except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (HooklineError, OSError) as error:
         _complain(f"{program} {name}: {error}")
         return 1
+    except RecursionError:
+        _complain(f"{program} {name}: what was read is nested too deeply")
+        return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        _flush()
 
 
 def _run(name: str, program: str, arguments: list[str]) -> int:
@@ -106,6 +115,27 @@ def _run(name: str, program: str, arguments: list[str]) -> int:
     code: int = options.run(options)
     sys.stdout.flush()
     return code
+
+
+def _streams() -> bool:
+    """Make the standard streams usable; False when there is no stdout, and what a command says would be lost."""
+    # A closed stream is None, and the next file that is opened would take its number.
+    nothing = Path(os.devnull)
+    sys.stdin = sys.stdin or nothing.open(encoding="utf-8")
+    stdout, sys.stdout = sys.stdout, sys.stdout or nothing.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nothing.open("w", encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without UTF-8 gets escapes, no traceback
+    return stdout is not None
+
+
+def _flush() -> None:
+    """Write what is left to stdout, and let go of it where that fails: Python would complain at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage(program: str, names: Sequence[str]) -> str:

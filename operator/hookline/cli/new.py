@@ -146,7 +146,7 @@ async def _documents(cluster: Cluster, answers: Answers, rights: str, out: Outpu
 
 
 def _write(documents: list[Any], options: Namespace, out: Output) -> None:
-    from hookline.cli.asking.written import dump
+    from hookline.cli.written import dump
 
     text = dump(documents)
     if not options.output_file:
@@ -161,6 +161,10 @@ def _write(documents: list[Any], options: Namespace, out: Output) -> None:
 
 
 def _hint(answers: Answers, options: Namespace, out: Output, *, applied: bool) -> None:
+    from hookline.cli.asking.watched import permission
+
+    if text := permission(answers.watched.resource):
+        out.note(text)
     ref = answers.destination.get("urlFrom", {}).get("secretKeyRef")
     if ref is not None:
         command = f"kubectl create secret generic {ref['name']} -n {answers.namespace} --from-literal={ref['key']}=https://..."

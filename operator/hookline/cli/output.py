@@ -20,8 +20,11 @@ from hookline.reasons import GROUP
 
 Object = Mapping[str, Any]
 
-# C0 and C1 controls, DEL, line and paragraph separators, and what changes the direction of text (CVE-2021-42574).
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb]")
+# Controls, what is invisible or changes the direction of text (CVE-2021-42574), halves of a pair, private characters,
+# line and paragraph separators.
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_JOINERS = "\u200c\u200d"  # letters of many scripts, and emoji, are wrong without them
+_TAGS = range(0xE0000, 0xE1000)  # a plane of invisible characters, many of them without a category
 _STYLES = {"good": "32", "bad": "31", "unsure": "33", "dim": "2", "strong": "1"}
 
 
@@ -166,7 +169,10 @@ def shown(obj: Object) -> Object:
 
 def clean(text: object) -> str:
     """Text that is safe on a terminal: each control character is shown as an escape, ESC as a backslash and x1b."""
-    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], str(text))
+    told = str(text)
+    if told.isascii() and told.isprintable():
+        return told
+    return "".join(ascii(letter)[1:-1] if _unsafe(letter) else letter for letter in told)
 
 
 def takes_colour(stream: TextIO) -> bool:
@@ -183,17 +189,17 @@ def to_json(value: Any, *, line: bool = False) -> str:
 
 def to_yaml(value: Any) -> str:
     """One YAML document, keys in their order. Exact, and safe on a terminal."""
-    import yaml
+    from hookline.cli.written import dump
 
-    unsafe = any(_UNSAFE.search(text) for text in _texts(value))
-    return yaml.safe_dump(value, allow_unicode=not unsafe, sort_keys=False, width=120)
+    return dump([value], escaped=any(_unsafe(letter) for text in _texts(value) for letter in text if letter != "\n"))
 
 
 def width(text: str) -> int:
     """The columns that cleaned text takes on a terminal."""
     text = clean(text)
     return sum(
-        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text
+        0 if unicodedata.combining(letter) or letter in _JOINERS else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
     )
 
 
@@ -228,8 +234,8 @@ def duration(seconds: float) -> str:
 def instant(time: Any) -> float | None:
     """Unix seconds of a metav1.Time; None when it is none."""
     try:
-        return datetime.fromisoformat(time).timestamp()
-    except (TypeError, ValueError):
+        return datetime.fromisoformat(time).astimezone(UTC).timestamp()
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -247,8 +253,13 @@ def _styled(cell: Cell) -> Styled:
     return cell if isinstance(cell, Styled) else Styled(str(cell), "")
 
 
+def _unsafe(letter: str) -> bool:
+    hidden = unicodedata.category(letter) in _UNSAFE and letter not in _JOINERS
+    return hidden or ord(letter) in _TAGS
+
+
 def _escape(letter: str) -> str:
-    if letter.isprintable():
+    if letter.isprintable() and not _unsafe(letter):
         return letter
     pair = letter.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{pair[at] << 8 | pair[at + 1]:04x}" for at in range(0, len(pair), 2))

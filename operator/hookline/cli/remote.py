@@ -1,14 +1,16 @@
 """The operator's API for deliveries, as a client: whose token, which address, and refusals as sentences.
 
-In: the options that ``add_operator`` added. Out: Delivery objects as the operator gives them. Nothing is sent in the
-clear over a network: plain http only to this machine's own loopback, where a tunnel begins.
+In: the options that ``add_operator`` added. Out: Delivery objects as the operator gives them, which
+``hookline.cli.answers`` reads. Nothing is sent in the clear over a network: plain http only to this machine's own
+loopback, where a tunnel begins. A token for the whole cluster goes through the tunnel alone, unless the user says
+otherwise.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
-import json
 import os
 import ssl
 import time
@@ -18,17 +20,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from hookline.cli import answers
+from hookline.cli.answers import Again
 from hookline.cli.arguments import Parser, add_timeout
 from hookline.cli.cluster import Cluster, CommandError, Missing, collection
 from hookline.cli.output import Output
-from hookline.cli.tunnel import tunnel, unverified
+from hookline.cli.tunnel import Tunnel, tunnel, unverified
 from hookline.errors import SettingsError
 
 if TYPE_CHECKING:
     import aiohttp
 
 Object = dict[str, Any]
-NAMESPACE, VARIABLE = "hookline-system", "HOOKLINE_NAMESPACE"
+NAMESPACE, VARIABLE = "hookline", "HOOKLINE_NAMESPACE"
+SERVER_VARIABLE = "HOOKLINE_SERVER"
 AUDIENCE = "hookline.dev"
 PAGE = 500
 PATIENCE_SECONDS = 20.0
@@ -36,15 +41,7 @@ PATIENCE_SECONDS = 20.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 IDLE_SECONDS = 60.0
 TOKEN_SECONDS = 1200
-MAX_LINE = 16 << 20
-
-
-class Again(CommandError):
-    """It may work soon: the pod does not lead, or it is asked too often. ``leader`` is whether another pod leads."""
-
-    def __init__(self, message: str, *, leader: bool) -> None:
-        super().__init__(message)
-        self.leader = leader
+SHORT_SECONDS, FIRST_PAUSE, LONGEST_PAUSE = 1.0, 0.5, 8.0
 
 
 def add_operator(parser: Parser) -> None:
@@ -58,9 +55,9 @@ def add_operator(parser: Parser) -> None:
     )
     group.add_argument(
         "--server",
-        default=os.environ.get("HOOKLINE_SERVER", ""),
+        default="",
         metavar="URL",
-        help="address of the API, https://host:port (env: HOOKLINE_SERVER)",
+        help=f"address of the API, https://host:port (env: {SERVER_VARIABLE})",
     )
     group.add_argument(
         "--server-ca",
@@ -68,14 +65,60 @@ def add_operator(parser: Parser) -> None:
         metavar="FILE",
         help="PEM file of the authority to trust for it (default: the system's; env: HOOKLINE_SERVER_CA)",
     )
-    group.add_argument("--token-file", type=Path, metavar="FILE", help="bearer token (default: the kubeconfig's)")
-    group.add_argument(
+    whose = group.add_mutually_exclusive_group()
+    whose.add_argument("--token-file", type=Path, metavar="FILE", help="bearer token (default: the kubeconfig's)")
+    whose.add_argument(
         "--service-account",
         default="",
         metavar="NAME",
         help="ask as this ServiceAccount of the same namespace",
     )
+    whose.add_argument(
+        "--send-cluster-token",
+        action="store_true",
+        help="send the kubeconfig's token to --server, which may then do all that you may",
+    )
     add_timeout(parser, PATIENCE_SECONDS, "how long to try again while no pod leads")
+
+
+def choose_server(options: Namespace) -> None:
+    """Let ``options.server`` be the address that counts, empty for a tunnel. Raises SettingsError."""
+    option, given = "--server", options.server
+    if not given and (told := os.environ.get(SERVER_VARIABLE, "")):
+        for flag, value in (("--context", options.context), ("--kubeconfig", options.kubeconfig)):
+            if value:
+                raise SettingsError(
+                    f"{flag}: {SERVER_VARIABLE} is set, and may be of another cluster: unset it, or give --server"
+                )
+        option, given = SERVER_VARIABLE, told
+    options.server = _checked(given.rstrip("/"), option) if given else ""
+
+
+def _checked(server: str, option: str) -> str:
+    """An address that means the same to whoever reads it. Raises SettingsError."""
+    try:
+        address = urlsplit(server)
+        plain = address.port != 0 and set("\\@%?#").isdisjoint(server)
+    except ValueError:  # a port that is none, brackets without an address
+        plain = False
+    plain = plain and server.isascii() and server.isprintable() and " " not in server
+    if not plain or address.scheme not in ("http", "https") or not address.hostname:
+        raise SettingsError(f"{option}: write https://host:port")
+    if address.scheme == "http" and address.hostname not in LOOPBACK:
+        raise SettingsError(f"{option}: your token would pass in the clear; write https://, or use a tunnel")
+    return server
+
+
+class Pace:
+    """How long to wait before a stream is opened again: longer and longer while streams end at once."""
+
+    def __init__(self) -> None:
+        self._pause = 0.0
+
+    def after(self, lived: float) -> float:
+        """Seconds to wait after a stream that lived so many."""
+        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE) if lived < SHORT_SECONDS else 0.0
+        return self._pause
 
 
 class Remote:
@@ -87,6 +130,7 @@ class Remote:
         self._out = out
         self._session = session
         self._tunnel = contextlib.AsyncExitStack()
+        self._way: Tunnel | None = None
         self._base = ""
         self._tls: ssl.SSLContext | bool = True
         self._tokens: dict[str, tuple[str, float]] = {}
@@ -118,17 +162,15 @@ class Remote:
             query = [("limit", str(size)), *(("state", state) for state in states)]
             if token:
                 query.append(("continue", token))
-            page = await self._ask(namespace, name, "", query)
-            found += page["items"]
-            token = (page.get("metadata") or {}).get("continue", "")
+            items, token = answers.page(await self._ask(namespace, name, "", query))
+            found += items
             if not token or (limit and len(found) >= limit):
                 return found
             self._out.progress.update(f"{len(found)} deliveries read")
 
     async def one(self, namespace: str, name: str, identity: str) -> Object:
         """One delivery with its request. Raises Missing when the subscription has none of that id."""
-        found: Object = await self._ask(namespace, name, quote(identity, safe=""), [])
-        return found
+        return answers.delivery(await self._ask(namespace, name, quote(identity, safe=""), []))
 
     async def watch(
         self, namespace: str, name: str, states: Sequence[str], tail: int
@@ -136,39 +178,38 @@ class Remote:
         """Events (type and object) for ever; what was told already is not told again when the stream begins anew."""
         told: dict[str, Object] = {}
         deadline: float | None = self._deadline()
+        pace = Pace()
         while True:
+            began = time.monotonic()
             query = [("watch", "true"), ("tail", str(tail)), *(("state", state) for state in states)]
             try:
                 async with self._send(namespace, name, "", query) as answer:
                     deadline = None
-                    async for event in _events(answer):
-                        obj = event.get("object") or {}
-                        identity = str((obj.get("metadata") or {}).get("name", ""))
-                        if event.get("type") == "ERROR":
-                            raise _refusal(int(obj.get("code") or 0), obj)
-                        if event.get("type") == "BOOKMARK" or told.get(identity) == obj:
+                    async for kind, obj in answers.events(answer):
+                        identity = obj["metadata"]["name"]
+                        if told.get(identity) == obj:
                             continue
                         told.pop(identity, None)
                         told[identity] = obj
                         if len(told) > PAGE:
                             del told[next(iter(told))]
-                        yield str(event.get("type")), obj
+                        yield kind, obj
             except (Again, OSError, TimeoutError, _client_error()) as error:
                 deadline = deadline or self._deadline()
                 if time.monotonic() > deadline:
                     raise self._given_up(error) from None
                 self._out.progress.update("the stream broke; it is opened again")
                 await self._recover(error)
+            await asyncio.sleep(pace.after(time.monotonic() - began))
             tail = PAGE  # what happened in between; the rest of it is known
 
     async def _ask(self, namespace: str, name: str, identity: str, query: Sequence[tuple[str, str]]) -> Any:
+        """The answer, decoded; None where it is no JSON."""
         deadline = self._deadline()
         while True:
             try:
                 async with self._send(namespace, name, identity, query) as answer:
-                    return json.loads(await answer.read())
-            except json.JSONDecodeError:
-                raise CommandError("the answer is no JSON: is --server the operator's API?") from None
+                    return answers.decoded(await answer.read())
             except (Again, OSError, TimeoutError, _client_error()) as error:
                 # At an address that was given, nothing else will listen soon; through a tunnel, another pod may.
                 hopeless = self._options.server and not isinstance(error, Again)
@@ -189,24 +230,22 @@ class Remote:
         path = f"{collection('webhooksubscriptions', namespace)}/{quote(name, safe='')}/deliveries"
         url = URL(self._base + path + (f"/{identity}" if identity else ""), encoded=True).with_query(list(query))
         headers = {"Authorization": f"Bearer {await self._token(namespace)}", "Accept": "application/json"}
+        if self._way is not None:
+            self._way.check()  # else whoever has the port now would get the token
         async with self._session.get(url, headers=headers, ssl=self._tls, allow_redirects=False) as answer:
             if answer.status != 200:
-                raise _refusal(answer.status, _decoded(await answer.read()))
+                raise answers.refusal(answer.status, await answer.read())
             yield answer
 
     async def _open(self) -> None:
-        server, authority = self._options.server.rstrip("/"), self._options.server_ca
+        server, authority = self._options.server, self._options.server_ca
         if server:
-            address = urlsplit(server)
-            if address.scheme not in ("http", "https") or not address.hostname:
-                raise SettingsError("--server: write https://host:port")
-            if address.scheme == "http" and address.hostname not in LOOPBACK:
-                raise SettingsError("--server: your token would pass in the clear; write https://, or use a tunnel")
             self._base, self._tls = server, _trusting(authority) if authority else True
             return
         await self._tunnel.aclose()
         namespace = self._options.operator_namespace
-        self._base = await self._tunnel.enter_async_context(tunnel(self._cluster, namespace, self._out))
+        self._way = await self._tunnel.enter_async_context(tunnel(self._cluster, namespace, self._out))
+        self._base = self._way.base
         self._tls = unverified() if self._base.startswith("https") else True
         if authority and self._base.startswith("https"):
             self._tls = _trusting(authority)
@@ -241,6 +280,8 @@ class Remote:
         scheme, _, token = (header or "").partition(" ")
         if scheme != "Bearer" or not token:
             raise CommandError(CERTIFICATE_ONLY)
+        if self._options.server and not self._options.send_cluster_token and AUDIENCE not in audiences(token):
+            raise CommandError(TOO_MUCH)
         return token
 
     async def _requested(self, namespace: str, account: str) -> str:
@@ -262,45 +303,21 @@ CERTIFICATE_ONLY = (
     "the kubeconfig has no bearer token, only a client certificate perhaps, which the operator can't check. Ask as a "
     "ServiceAccount that may read deliveries with --service-account NAME, or give --token-file FILE"
 )
+TOO_MUCH = (
+    "the kubeconfig's token is one for the whole cluster, and was not sent: whoever runs --server could do with it all "
+    f"that you may. Ask with a token for {AUDIENCE} alone, by --service-account NAME or --token-file FILE, or leave "
+    "out --server; where you trust it with all that, add --send-cluster-token"
+)
 
 
-def _refusal(code: int, status: Any) -> CommandError:
-    """What the operator's ``metav1.Status`` means, and what to do."""
-    message = str(status.get("message") or "") if isinstance(status, dict) else ""
-    reason = str(status.get("reason") or "") if isinstance(status, dict) else ""
-    if not message:
-        return CommandError(f"HTTP {code}, and not from the operator's API: is --server, or the port, the right one?")
-    if code == 503:
-        return Again(f"the operator can't answer: {message}", leader=reason == "NotLeader")
-    if code == 429:
-        return Again(f"the operator is asked too often: {message}", leader=False)
-    if code == 404:
-        return Missing(message)
-    if code == 401:
-        return CommandError(f"the operator does not accept the token: {message}")
-    if code == 403:
-        return CommandError(
-            f"{message}. Ask for that right: a Role with get, list and watch on webhooksubscriptions/deliveries"
-        )
-    return CommandError(message)
-
-
-def _decoded(raw: bytes) -> Any:
-    try:
-        return json.loads(raw)
-    except ValueError:
-        return None
-
-
-async def _events(answer: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
-    rest = b""
-    async for chunk in answer.content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > MAX_LINE:
-            raise CommandError("a line of the stream is longer than 16 MiB")
-        for line in lines:
-            if line:
-                yield json.loads(line)
+def audiences(token: str) -> tuple[str, ...]:
+    """For whom a token says it is, unverified; none where it is no JWT (RFC 7519)."""
+    claims: Any = None
+    if len(parts := token.split(".")) == 3:
+        with contextlib.suppress(ValueError):
+            claims = answers.decoded(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    said = claims.get("aud") if isinstance(claims, dict) else None
+    return tuple(map(str, said)) if isinstance(said, list) else (said,) if isinstance(said, str) else ()
 
 
 def _trusting(file: str) -> ssl.SSLContext:

@@ -62,6 +62,8 @@ class Case:
     grant: Grant = field(default_factory=lambda: Grant(None, "it was not asked yet"))
     asked: float = -math.inf
     denied: float = math.inf
+    given_up: bool = False
+    """Whether that is so long ago that messages of earlier specs are given up."""
     grounds: set[str] = field(default_factory=set)
     """Of messages, those whose questions are known to be among these."""
     decided: bool | None = None
@@ -159,7 +161,7 @@ class Access:
         if not own.granted or debt is None or debt.case.grant.granted:
             return own
         what = "messages of an earlier spec wait, and are given up after two minutes without the rights"
-        return Grant(True, f"{own.message}. But {what}: {debt.case.grant.message}")
+        return Grant(True, f"{own.message}. But {what}: {debt.case.grant.message}", holds=not debt.case.given_up)
 
     def may_send(self, uid: str) -> bool:
         """Whether an attempt may begin now: what is not reviewed at all, as no source is served, is not sent."""
@@ -171,7 +173,7 @@ class Access:
             return False
         own, debt = self._of.get(uid), self._owed.get(uid)
         lacking = own is None or own.denied < math.inf
-        return not lacking and (debt is None or not debt.case.denied <= now < debt.case.denied + GIVE_UP_SECONDS)
+        return not lacking and (debt is None or debt.case.denied == math.inf or debt.case.given_up)
 
     def standing(self, message: Message) -> Standing:
         """Whether this message may be sent, when its subscription's may: by what it rests on itself."""
@@ -323,9 +325,10 @@ class Access:
     def _settle(self, cases: Iterable[Case], besides: str = "") -> None:
         """See what the answers say now, and tell whom it concerns."""
         for case in list(cases):
-            before, asked = case.grant, case.asked
+            before, asked = (case.grant, case.given_up), case.asked
             case.asked = self._judge(case)
-            if case.grant == before:
+            case.given_up = case.denied + GIVE_UP_SECONDS <= self._clock()
+            if (case.grant, case.given_up) == before:
                 if case.grant.granted and case.asked > asked and self._clock() >= asked + LEAST_SECONDS:
                     self._on_turn(frozenset(case.uids), False)  # attempts may have been held, unseen
                 continue

@@ -79,6 +79,8 @@ def _ready(facts: Facts) -> Condition:
         return Condition(reasons.READY, "False", reasons.STORE_FAILING, message)
     if facts.access is not None and not facts.access.granted:
         return replace(_authorized(facts), type=reasons.READY, status="False")
+    if facts.access is not None and facts.access.holds:
+        return Condition(reasons.READY, "False", reasons.MESSAGES_HELD, facts.access.message)
     if finding.blocked and not suspended:
         return Condition(reasons.READY, "False", finding.blocked, finding.message)
     if facts.health.disabled:

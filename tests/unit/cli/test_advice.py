@@ -34,7 +34,7 @@ READY_REASONS = re.findall(
             *("InvalidSpec InvalidExpression ResourceNotServed KindRefused DestinationRefused QuotaExceeded",),
             *("AccessDenied AccessUnknown InternalError HandshakePending HandshakeFailed EndpointGone",),
             *("EndpointDisabled Overflow Suspended SecretNotFound SecretInvalid ConfigMapNotFound",),
-            *("ConfigMapInvalid WatchFailing StoreFailing ApiFailing Pending",),
+            *("MessagesHeld ConfigMapInvalid WatchFailing StoreFailing ApiFailing Pending",),
         ]
     ),
 )
@@ -74,6 +74,12 @@ def test_who_is_well_gets_no_advice():
     assert (summary(well), advice(well, "hookline")) == (("ready", "good"), [])
 
 
+def test_who_is_suspended_learns_how_to_go_on_though_that_is_as_ready_as_it_is_meant_to_be():
+    (text,) = advice(subscription(condition("Ready", "True", "Suspended")), "hookline")
+    assert "kubectl patch whsub orders -n shop" in text
+    assert '{"spec":{"suspend":false}}' in text
+
+
 def test_a_status_of_an_older_spec_is_not_believed():
     old = subscription(condition("Ready", "True", "Watching"), generation=2)
     assert summary(old) == ("not looked at yet", "unsure")
@@ -111,7 +117,21 @@ def test_with_an_overlap_the_receiver_is_told_until_when():
     assert lines[4] == "  ed25519 (v1a), public: whpk_x"
 
 
+@pytest.mark.parametrize(("now", "left"), [(1769860800.7, "24h"), (1769860800, "24h"), (1769947190, "10s")])
+def test_an_overlap_that_began_a_moment_ago_is_told_as_long_as_it_is(now, left):
+    old = {"entry": "v1", "signsUntil": "2026-02-01T12:00:00Z"}
+    assert sentences(rotated(keys=[{"entry": "v1.new"}, old]), now)[1].endswith(f", for {left}.")
+
+
 def test_without_an_overlap_the_receiver_is_told_to_hurry():
     old = {"entry": "v1", "signsUntil": "2026-01-31T12:00:00Z"}
     lines = sentences(rotated(keys=[{"entry": "v1.20260131T120000Z"}, old]), 1769860800)
     assert lines[1].startswith("The old ones do not sign any more")
+
+
+def test_messages_that_wait_for_rights_of_an_earlier_spec_are_told():
+    held = subscription(condition("Ready", "False", "MessagesHeld"))
+    assert summary(held) == ("messages wait for rights", "bad")
+    (text,) = advice(held, "hookline")
+    assert "give back the rights that the condition's message names" in text
+    assert "after two minutes" in text

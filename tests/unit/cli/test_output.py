@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 
 import pytest
 import yaml
@@ -128,3 +129,67 @@ def test_without_a_terminal_there_are_neither_colours_nor_progress(capsys):
     out.table(("A",), [(Styled("x", "bad"),)])
     assert capsys.readouterr() == ("A\nx\n", "")
     assert not Progress().on
+
+
+INVISIBLE = [
+    "\u061c",
+    "\u2060",
+    "\u2064",
+    "\u200b",
+    "\u00ad",
+    "\U000e0000",
+    "\U000e0041",
+    "\U000e007f",
+    "\ud800",
+    "\ue000",
+]
+
+
+@pytest.mark.parametrize("letter", INVISIBLE)
+def test_what_nobody_sees_is_shown_as_an_escape(letter):
+    text = f"a{letter}b"
+    escaped = f"a{ascii(letter)[1:-1]}b"
+    assert clean(text) == escaped
+    clean(text).encode()  # halves of a pair can't be written
+    for said, read in ((to_json(text), json.loads), (to_yaml(text), yaml.safe_load)):
+        assert (said.isascii(), read(said)) == (True, text)
+
+
+def test_joiners_stay_for_they_are_letters():
+    rocketeer = "\U0001f469\u200d\U0001f680"
+    assert clean(rocketeer) == rocketeer
+    assert width("a\u200cb") == 2
+
+
+# What the resolver of YAML 1.1 that kubectl uses (sigs.k8s.io/yaml, resolve.go) takes for no text.
+OTHERS = ["y", "Y", "n", "N", "yes", "No", "on", "OFF", "true", "~", "null", "<<", "1e3", ".5", "+1", "-.inf", ".NaN"]
+OTHERS += [
+    "0x1F",
+    "0o17",
+    "017",
+    "0b1",
+    "-0b1",
+    "1_000",
+    "12:30:45",
+    "2026-01-31",
+    "2026-01-31T12:00:00Z",
+    "1.",
+    "=",
+]
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_a_text_that_looks_like_another_value_is_quoted(text):
+    assert to_yaml({"a": text, text: "b"}) == f"a: '{text}'\n'{text}': b\n"
+
+
+def test_texts_that_are_enumerations_are_texts():
+    class Kind(StrEnum):
+        YES = "y"
+        LONG = "long"
+
+    assert to_yaml([Kind.YES, Kind.LONG]) == "- 'y'\n- long\n"
+
+
+def test_a_time_that_can_not_be_is_no_time():
+    assert age("0001-01-01T00:00:00+23:59", 0) == age("9999-12-31T23:59:59-23:59", 0) == "-"

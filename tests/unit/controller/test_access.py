@@ -356,8 +356,11 @@ async def test_messages_of_an_earlier_spec_are_given_up_when_their_right_stays_a
     since = ground.now
     while ground.now < since + GIVE_UP_SECONDS:
         assert not ground.access.may_send(before.uid), "the right may come back"
+        assert ground.grants[before.uid].holds
         await ground.after(ROUND_SECONDS)
     assert ground.access.may_send(before.uid), "the present spec is not locked out"
+    assert not ground.grants[before.uid].holds
+    assert ground.turned[-1] == ({before.uid}, False), "and whoever sends looks at it at once"
     assert [ground.access.standing(one) for one in (theirs, own)] == [Standing.DENIED, Standing.GOOD]
     ground.api.allowed["deployments"] = False
     await ground.after(ROUND_SECONDS)

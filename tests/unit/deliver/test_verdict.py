@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import email.utils
 from functools import partial
 
 import pytest
 
 from hookline.deliver.verdict import Failure, Reason, Response, clock_skew, judge, retry_after_seconds
-from hookline.model import Claimed, Message, Outcome
+from hookline.model import PING_TYPE, Claimed, Message, Outcome
 from hookline.outbox.schedule import next_attempt
 from hookline.spec import RetryPolicy
 
@@ -51,6 +52,20 @@ def test_a_message_without_attempts_left_is_dead_for_the_reason_of_the_last_one(
     verdict = verdict_of(claimed(attempts=2), POLICY, Response(500), NOW)
     assert (verdict.outcome, verdict.reason, verdict.status_code) == (Outcome.DEAD, "HTTP500", 500)
     assert not verdict.gone
+
+
+@pytest.mark.parametrize("result", [Response(400), Response(503, retry_after="1"), Failure(Reason.TIMEOUT)])
+def test_a_ping_has_one_attempt_and_an_event_of_its_type_has_all(result):
+    ping = Message("msg_1", "sub", 1, "sub", PING_TYPE, (), b"{}", NOW)
+    verdict = verdict_of(Claimed(1, ping, 0, NOW), POLICY, result, NOW)
+    assert (verdict.outcome, verdict.retry_at) == (Outcome.DEAD, None)
+    event = dataclasses.replace(ping, ground='["default"]')
+    assert verdict_of(Claimed(1, event, 0, NOW), POLICY, result, NOW).outcome is Outcome.RETRY
+
+
+def test_a_ping_that_arrives_is_delivered():
+    ping = Message("msg_1", "sub", 1, "sub", PING_TYPE, (), b"{}", NOW)
+    assert verdict_of(Claimed(1, ping, 0, NOW), POLICY, Response(200), NOW).outcome is Outcome.DELIVERED
 
 
 @pytest.mark.parametrize("status", [429, 503])

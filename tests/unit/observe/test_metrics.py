@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from hookline.deliver.guard import Stage
-from hookline.model import Attempt, Claimed, Counts, Message, Outcome, Verdict
+from hookline.model import PING_TYPE, Attempt, Claimed, Counts, Message, Outcome, Verdict
 from hookline.observe.logs import JsonFormatter, TextFormatter
 from hookline.observe.metrics import Metrics
 from hookline.reasons import DROP_REASONS
@@ -94,6 +94,21 @@ def test_a_message_that_ended_without_a_request_counts_as_dead_and_not_as_an_att
     assert value(metrics, "hookline_delivery_attempt_duration_seconds_count") == 0
     metrics.attempt(attempt(Outcome.DEAD))  # the control
     assert value(metrics, "hookline_delivery_attempts_total", outcome="dead") == 1
+
+
+def test_a_ping_that_fails_is_an_attempt_and_no_dead_letter():
+    metrics = Metrics(subscriptions=1)
+    metrics.each.known("uid", "shop", "orders")
+    failed = attempt(Outcome.DEAD)
+    ping = dataclasses.replace(failed.claimed.message, event_type=PING_TYPE)
+    metrics.attempt(dataclasses.replace(failed, claimed=dataclasses.replace(failed.claimed, message=ping)))
+    of_one = {"subscription_namespace": "shop", "subscription": "orders"}
+    assert value(metrics, "hookline_messages_dead_lettered_total") == 0
+    assert value(metrics, "hookline_subscription_messages_dead_lettered_total", **of_one) == 0
+    assert value(metrics, "hookline_delivery_attempts_total", outcome="dead") == 1
+    metrics.attempt(failed)  # the control
+    assert value(metrics, "hookline_messages_dead_lettered_total") == 1
+    assert value(metrics, "hookline_subscription_messages_dead_lettered_total", **of_one) == 1
 
 
 def test_the_outbox_is_summed_over_all_subscriptions():

@@ -51,6 +51,18 @@ def test_a_refused_spec_is_neither_accepted_nor_ready_and_kstatus_can_tell_why(r
     assert found["Ready"]["status"] == "False"
 
 
+def test_while_a_spec_is_refused_nobody_claims_to_look_up_rights():
+    found = conditions(facts(Finding(2, accepted=False, reason="InvalidSpec", message="no")))
+    assert found["Authorized"]["status"] == "Unknown"
+    assert found["Authorized"]["message"] == "the spec is refused, so the ServiceAccount's rights are not looked up"
+    assert conditions(facts())["Authorized"]["message"] == "the ServiceAccount's rights are looked up"
+
+
+def test_before_the_first_attempt_nothing_is_said_of_what_matched():
+    waiting = facts(counts=Counts(pending=3))
+    assert conditions(waiting)["Delivering"]["message"] == "nothing was sent yet"
+
+
 def test_a_failing_watch_makes_it_not_ready():
     found = conditions(facts(problems={SCOPE.key: "configmaps in shop: forbidden"}))
     assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "WatchFailing")

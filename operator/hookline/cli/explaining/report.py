@@ -92,7 +92,7 @@ def _plain(explanation: Explanation) -> dict[str, Any]:
 
 
 def _plain_check(check: Check) -> dict[str, Any]:
-    value: dict[str, Any] = {"step": check.step, "result": check.result.value, "message": check.text}
+    value: dict[str, Any] = {"step": str(check.step), "result": check.result.value, "message": check.text}
     return value | ({"details": list(check.details)} if check.details else {})
 
 

@@ -98,7 +98,7 @@ def _before_expression(rule: Rule, change: Change, labels: NamespaceLabels, *, b
 
 
 def _expression(text: str, change: Change, answer: Answer, *, blind: bool) -> Check:
-    details = values_read(text, change)
+    details = values_read(text, change, blind=blind)
     if blind and mentions_old_object(text):
         return Check("expression", Result.UNKNOWN, NEEDS_OLD, details)
     if isinstance(answer, EvaluationError):
@@ -108,17 +108,20 @@ def _expression(text: str, change: Change, answer: Answer, *, blind: bool) -> Ch
     return Check("expression", Result.PASSED if answer is True else Result.FAILED, shown(answer is True), details)
 
 
-def values_read(text: str, change: Change) -> tuple[str, ...]:
+def values_read(text: str, change: Change, *, blind: bool = False) -> tuple[str, ...]:
     """``object.spec.replicas = 3`` for each path into the object or the old one that an expression names.
+
+    ``blind``: nobody knows the old one.
 
     By the look of the text: what it reads of the elements of a list is not found.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, str] = {}
     for match in _READ.finditer(_TEXTS.sub(lambda found: found[1] or "''", text)):
         steps = tuple(next(filter(None, groups), "") for groups in _STEP.findall(match[2]))
-        root = change.object if match[1] == "object" else change.old
-        found[re.sub(r"([.\[])\?", r"\1", match[0])] = paths.lookup(root, steps)
-    return tuple(f"{name} = {shown(value)}" for name, value in found.items())
+        old = match[1] == "oldObject"
+        value = "(not known)" if old and blind else shown(paths.lookup(change.old if old else change.object, steps))
+        found[re.sub(r"([.\[])\?", r"\1", match[0])] = value
+    return tuple(f"{name} = {value}" for name, value in found.items())
 
 
 def shown(value: Any) -> str:

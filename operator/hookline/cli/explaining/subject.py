@@ -130,6 +130,8 @@ def _documents(text: str, where: str) -> list[Any]:
         pass
     try:
         return [document for document in yaml.load_all(text, _Loader) if document is not None]
+    except RecursionError:
+        raise CommandError(f"{where}: it is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
