@@ -44,6 +44,7 @@ T = TypeVar("T")
 OWN_API = f"{reasons.GROUP}/{reasons.VERSION}"
 RANGES_SECONDS = 300.0
 RESYNC_SECONDS = 15.0
+DEBTS_SECONDS = 30.0
 COUNT_SECONDS = 2.0
 PRUNE_SECONDS = 30.0
 PRUNE_LIMIT = 5000
@@ -131,6 +132,7 @@ class App:
             (PRUNE_SECONDS, self._prune),
             (RESYNC_SECONDS, self._resync),
             (RESYNC_SECONDS, rooms.flow.drop_leftovers),
+            (DEBTS_SECONDS, self._settle_debts),
             (settings.secret_poll_seconds, rooms.reconciler.secrets.polled.poll),
             (RANGES_SECONDS, rooms.ranges.refresh),
             (settings.resolve_retry_seconds, self._look_again),
@@ -271,6 +273,11 @@ class App:
         counts = await self.store.counts()
         self.rooms.flow.counted(counts)
         self.rooms.access.counted(counts, storing=not self.vitals.store_failing())
+
+    async def _settle_debts(self) -> None:
+        if self.rooms.access.indebted and not self.vitals.store_failing():
+            asked = time.monotonic()
+            self.rooms.access.rests(await self.store.grounds(), asked)
 
     async def _prune(self) -> None:
         now, settings = time.time(), self.settings

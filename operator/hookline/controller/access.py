@@ -15,18 +15,17 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from hookline import reasons
+from hookline.controller.cases import VERBS, Case, Debt, questions_of
 from hookline.controller.permission import permission, refusal
 from hookline.controller.reviews import PARALLEL, Question, Reviews
 from hookline.errors import ApiError, SpecError
-from hookline.model import Counts, Grant, Ground, Message, Resource, Scope, Standing
+from hookline.model import Counts, Grant, Message, Resource, Scope, Standing
 from hookline.spec import Source, Subscription
 
 log = logging.getLogger(__name__)
 
-VERBS = ("get", "list", "watch")
 ROUND_SECONDS = 7.0
 SEND_SECONDS = 30.0
 LOOK_SECONDS = 1.0
@@ -44,38 +43,6 @@ OWED_QUESTIONS = 300
 """Specs that were changed while messages wait may need so many answers together, or those of one spec."""
 
 ScopesOf = Callable[[Subscription, Source, Resource], list[Scope]]
-
-
-@dataclass(eq=False, slots=True)
-class Case:
-    """All that some subscriptions need to be allowed.
-
-    ``asked`` is when the oldest answer was asked for that is not a denial: infinity without any, minus infinity while
-    one has no answer. ``denied`` is since when there is a denial: infinity while there is none.
-    """
-
-    questions: frozenset[Question]
-    ordered: tuple[Question, ...]
-    uids: set[str] = field(default_factory=set)
-    granted: set[str] = field(default_factory=set)
-    """Of the uids those that were in force with it, and may have messages that came of it."""
-    grant: Grant = field(default_factory=lambda: Grant(None, "it was not asked yet"))
-    asked: float = -math.inf
-    denied: float = math.inf
-    given_up: bool = False
-    """Whether that is so long ago that messages of earlier specs are given up."""
-    grounds: set[str] = field(default_factory=set)
-    """Of messages, those whose questions are known to be among these."""
-    decided: bool | None = None
-    """The last grant that was not unknown."""
-
-
-@dataclass(slots=True)
-class Debt:
-    """What messages of earlier specs need that may wait; ``since`` is when the spec was changed last."""
-
-    case: Case
-    since: float
 
 
 def begin_within(timeout: float) -> float:
@@ -121,7 +88,7 @@ class Access:
         if case is None:
             self.remember({uid: grounds})
             return
-        needed, debt = _questions_of(namespace, grounds), self._owed.get(uid)
+        needed, debt = questions_of(namespace, grounds), self._owed.get(uid)
         if needed <= case.questions and uid in case.granted:  # else a later spec would not answer for them
             return
         owed = needed if debt is None else debt.case.questions | needed
@@ -130,9 +97,7 @@ class Access:
                 f"they were made under specs that need {len(owed)} rights: select fewer, or wait until others are sent"
             )
             raise SpecError(reasons.QUOTA_EXCEEDED, "spec", text)
-        self._owed[uid] = Debt(self._join(uid, owed), self._clock())
-        if debt is not None:
-            self._leave(uid, debt.case)
+        self._lend(uid, owed, self._clock())
 
     async def admit(self, subscription: Subscription, resources: Sequence[Resource | None]) -> Grant:
         """Whether this spec may be in force; it is asked until ``forget``.
@@ -141,7 +106,7 @@ class Access:
         before stays.
         """
         uid = subscription.uid
-        left = _questions_of(subscription.namespace, self._left.pop(uid, ()))
+        left = questions_of(subscription.namespace, self._left.pop(uid, ()))
         case = self._change(uid, self._questions(subscription, resources), left)
         self._within[uid] = begin_within(subscription.timeout)
         answered = await self._reviews.ask(self._reviews.due(self._all(uid), ROUND_SECONDS))
@@ -161,7 +126,7 @@ class Access:
         if not own.granted or debt is None or debt.case.grant.granted:
             return own
         what = "messages of an earlier spec wait, and are given up after two minutes without the rights"
-        return Grant(True, f"{own.message}. But {what}: {debt.case.grant.message}", holds=not debt.case.given_up)
+        return Grant(True, f"{own.message}. But {what}: {debt.case.grant.message}", holds=not debt.given_up)
 
     def may_send(self, uid: str) -> bool:
         """Whether an attempt may begin now: what is not reviewed at all, as no source is served, is not sent."""
@@ -173,18 +138,20 @@ class Access:
             return False
         own, debt = self._of.get(uid), self._owed.get(uid)
         lacking = own is None or own.denied < math.inf
-        return not lacking and (debt is None or debt.case.denied == math.inf or debt.case.given_up)
+        return not lacking and (debt is None or debt.case.denied == math.inf or debt.given_up)
 
     def standing(self, message: Message) -> Standing:
         """Whether this message may be sent, when its subscription's may: by what it rests on itself."""
         uid, ground = message.subscription, message.ground
         own = self._of.get(uid)
-        if not ground or (own is not None and ground in own.grounds):
+        if own is not None and ground in own.grounds:
             return Standing.GOOD
+        if not ground:  # a ping: whoever may nothing may not have that sent, either
+            return Standing.GOOD if own is not None and own.questions else Standing.UNKNOWN
         if own is None or not own.questions | self._owed_questions(uid):
             return Standing.UNKNOWN
         home = next(iter(own.questions | self._owed_questions(uid))).home
-        needed = _questions_of(home, [ground])
+        needed = questions_of(home, [ground])
         if needed <= own.questions:
             own.grounds.add(ground)
             return Standing.GOOD
@@ -193,9 +160,10 @@ class Access:
                 self.owe(uid, home, [ground])
             return Standing.UNKNOWN
         answers = [self._reviews.answer(question) for question in needed]
-        if any(answer is not None and not answer.allowed for answer in answers):
-            return Standing.DENIED
-        return Standing.GOOD if all(answers) else Standing.UNKNOWN
+        recent = self._clock() - OLDEST_SECONDS
+        if any(answer is None or answer.asked < recent for answer in answers):
+            return Standing.UNKNOWN
+        return Standing.GOOD if all(answer is not None and answer.allowed for answer in answers) else Standing.DENIED
 
     def _owed_questions(self, uid: str) -> frozenset[Question]:
         debt = self._owed.get(uid)
@@ -221,10 +189,41 @@ class Access:
             if not storing:
                 debt.since = self._clock()
             elif debt.since < settled and not counts.get(uid, Counts()).pending:
-                del self._owed[uid]
-                self._leave(uid, debt.case)
+                self._settle_debt(uid, debt)
+
+    @property
+    def indebted(self) -> bool:
+        """Whether messages of earlier specs may wait, so that it is worth to ask what those that wait rest on."""
+        return bool(self._owed)
+
+    def rests(self, grounds: Mapping[str, Iterable[str]], asked: float) -> None:
+        """What all that waits rested on at ``asked``, or later: what nothing needs any more is owed no more."""
+        for uid, debt in list(self._owed.items()):
+            own = self._of.get(uid)
+            if own is None or debt.since >= asked - SETTLE_SECONDS:
+                continue
+            home = next(iter(debt.case.questions)).home
+            needed = debt.case.questions & questions_of(home, grounds.get(uid, ()))
+            if needed <= own.questions and (not needed or uid in own.granted):
+                self._settle_debt(uid, debt)
+            elif needed != debt.case.questions:
+                self._lend(uid, needed, debt.since)
+
+    def _settle_debt(self, uid: str, debt: Debt) -> None:
+        del self._owed[uid]
+        self._leave(uid, debt.case)
+        self._on_grant(uid, self.grant(uid))
+        self._on_turn([uid], True)
+
+    def _give_up(self) -> None:
+        """See which messages of earlier specs waited long enough for their rights."""
+        latest = self._clock() - GIVE_UP_SECONDS
+        for uid, debt in list(self._owed.items()):
+            given_up = debt.case.denied <= latest and debt.begun <= latest
+            if given_up != debt.given_up and uid in self._of:
+                debt.given_up = given_up
                 self._on_grant(uid, self.grant(uid))
-                self._on_turn([uid], True)
+                self._on_turn([uid], False)
 
     async def run(self) -> None:
         """Ask again, round after round, for ever."""
@@ -235,6 +234,7 @@ class Access:
     async def look(self) -> None:
         """Ask what was asked too long ago. Ends early when the API server does not answer."""
         self._settle(self._cases.values())
+        self._give_up()
         wanted = {question for key in self._cases for question in key if not self._reviews.is_asked(question)}
         due = self._reviews.due(wanted, ROUND_SECONDS)
         for start in range(0, len(due), PARALLEL):
@@ -281,11 +281,18 @@ class Access:
             owed = self._with(owed, before.questions)
         case = self._of[uid] = self._join(uid, questions)
         if owed:
-            self._owed[uid] = Debt(self._join(uid, owed), self._clock())
-        for gone in (before, debt.case if debt is not None else None):
-            if gone is not None:
-                self._leave(uid, gone)
+            self._lend(uid, owed, self._clock())
+        if before is not None:
+            self._leave(uid, before)
         return case
+
+    def _lend(self, uid: str, owed: frozenset[Question], since: float) -> None:
+        """This is what messages of earlier specs need from now on, together with those of before."""
+        debt = self._owed.get(uid)
+        begun = self._clock() if debt is None else debt.begun
+        self._owed[uid] = Debt(self._join(uid, owed), since, begun)
+        if debt is not None:
+            self._leave(uid, debt.case)
 
     def _with(self, owed: frozenset[Question], more: frozenset[Question]) -> frozenset[Question]:
         both = owed | more
@@ -325,10 +332,9 @@ class Access:
     def _settle(self, cases: Iterable[Case], besides: str = "") -> None:
         """See what the answers say now, and tell whom it concerns."""
         for case in list(cases):
-            before, asked = (case.grant, case.given_up), case.asked
+            before, asked = case.grant, case.asked
             case.asked = self._judge(case)
-            case.given_up = case.denied + GIVE_UP_SECONDS <= self._clock()
-            if (case.grant, case.given_up) == before:
+            if case.grant == before:
                 if case.grant.granted and case.asked > asked and self._clock() >= asked + LEAST_SECONDS:
                     self._on_turn(frozenset(case.uids), False)  # attempts may have been held, unseen
                 continue
@@ -360,12 +366,3 @@ class Access:
             text = f"the API server does not say what the ServiceAccount may do{why}; messages are kept until it does"
             case.grant = Grant(None, text)
         return asked
-
-
-def _questions_of(home: str, grounds: Iterable[str]) -> frozenset[Question]:
-    """What must be asked for messages that rest on this; ``home`` is the subscription's namespace."""
-    return frozenset(
-        Question(home, ground.account, verb, ground.group, ground.version, ground.plural, ground.namespace)
-        for ground in map(Ground.parse, grounds)
-        for verb in VERBS
-    )

@@ -204,10 +204,10 @@ class Reviews:
                 review = await self._api.request("POST", PATH, body=question.review(), timeout=TIMEOUT_SECONDS)
                 status = review["status"]
                 allowed = status.get("allowed") is True and status.get("denied") is not True
-            except ApiError as error:
-                self.problem = str(error)
+            except (ApiError, TypeError, KeyError, AttributeError) as error:
+                self.problem = str(error) if isinstance(error, ApiError) else "the review makes no sense"
                 self._on_review("failed")
-                raise
+                raise ApiError(getattr(error, "status", 0), self.problem) from None
         self.problem = ""
         self._answers[question] = Answer(allowed, asked)
         self._on_review("allowed" if allowed else "denied")

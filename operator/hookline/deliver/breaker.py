@@ -45,6 +45,10 @@ class Breaker:
         """An attempt begins: the probe, when it is open."""
         self._probing = self.open
 
+    def cancel(self) -> None:
+        """What began was no attempt: the next one may be it."""
+        self._probing = False
+
     def record(self, trouble: bool | None, now: float) -> bool:
         """An attempt ended; ``trouble`` is None when it says nothing of the endpoint. Returns whether ``open`` changed.
 

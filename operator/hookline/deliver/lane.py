@@ -203,6 +203,11 @@ class Lane:
         self.in_flight -= 1
         self._retrying -= claimed.attempts > 0
 
+    def unmade(self) -> None:
+        """Nothing was sent, so nothing is known of the endpoint; the next message may go in its place."""
+        self.breaker.cancel()
+        self.fresh = True
+
     def hold_back(self, until: float) -> list[int]:
         """Send nothing before this time, as the endpoint asked. Returns the rows to give back."""
         self._held_back = max(self._held_back, until)

@@ -347,7 +347,10 @@ class Dispatcher:
         finally:
             lane.ended(claimed)
         if lane.target is target:  # else it is about an endpoint of the past
-            self._learn(lane, result, attempt.verdict, self._clock())
+            if end is not None:
+                lane.unmade()
+            else:
+                self._learn(lane, result, attempt.verdict, self._clock())
         return attempt
 
     def _learn(self, lane: Lane, result: Result | None, verdict: Verdict, now: float) -> None:

@@ -152,9 +152,19 @@ class SqliteStore:
         self._ordered.update(switched)
         self._followers.tell((item.message.subscription, item.message.id) for item in result)
         if broken:
-            await writer.submit(lambda s: s.messages.bury(broken), writes=True)
-            for name in broken.values():
-                log.error("a message was given up: its sealed body was changed, or moved from another row: %s", name)
+            try:
+                await asyncio.shield(writer.submit(lambda s: s.messages.bury(broken), writes=True))
+            except StoreError as error:
+                log.warning("messages that can't be opened are not given up yet: %s", error)
+                writer.submit(lambda s: s.messages.claims.drop(broken), writes=False)
+            except asyncio.CancelledError:
+                _give_back(writer, claimed)
+                raise
+            else:
+                for name in broken.values():
+                    log.error(
+                        "a message was given up: its sealed body was changed, or moved from another row: %s", name
+                    )
         return result
 
     async def release(self, rows: Sequence[int]) -> None:

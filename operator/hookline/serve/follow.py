@@ -94,6 +94,8 @@ class Follower:
                 look = now + LOOK_SECONDS
             self._changed.clear()
             for some in _parts(ids):
+                if self._clock() >= check_at:
+                    check_at = await self._checked(check)
                 if lines := await self._look(some):
                     yield lines
                     told = now

@@ -575,3 +575,74 @@ async def test_an_answer_that_comes_after_nobody_needs_it_is_not_kept(gate: Gate
         await asyncio.wait([first, second])
         await settle()
         assert (gated.answer(question) is not None) == needed, "the control: somebody needs it again"
+
+
+async def test_a_denial_from_before_an_outage_gives_nothing_up(ground: Ground):
+    before = subscription()
+    await ground.admit(before)
+    await ground.admit(replace(before, sources=(DEPLOYED,)), DEPLOYMENTS)
+    ground.api.allowed["configmaps"] = False
+    await ground.after(ROUND_SECONDS)
+    ground.api.down = True
+    await ground.after(GIVE_UP_SECONDS + 30)
+    ground.api.down, ground.api.allowed["configmaps"] = False, True
+    await ground.admit(subscription(uid="neighbour", sources=(DEPLOYED,)), DEPLOYMENTS)  # asks what both need
+    assert ground.access.standing(said(before, CONFIG_MAPS)) is Standing.UNKNOWN
+    await ground.after(1)
+    assert ground.access.standing(said(before, CONFIG_MAPS)) is Standing.GOOD
+
+
+async def test_a_spec_that_is_mended_long_after_its_right_was_lost_has_its_two_minutes_too(ground: Ground):
+    old = subscription(service_account="old")
+    await ground.admit(old)
+    ground.api.allowed["configmaps"] = False
+    for _ in range(40):
+        await ground.after(ROUND_SECONDS)
+    assert (await ground.admit(replace(old, sources=(DEPLOYED,)), DEPLOYMENTS)).granted
+    assert ground.grants[old.uid].holds
+    assert not ground.access.may_send(old.uid)
+    for _ in range(20):
+        await ground.after(ROUND_SECONDS)
+    assert ground.access.may_send(old.uid)
+
+
+async def test_a_ping_is_not_sent_for_who_may_nothing(ground: Ground):
+    here = subscription()
+    await ground.admit(here)
+    ping = replace(said(here, CONFIG_MAPS), ground="")
+    assert ground.access.standing(ping) is Standing.GOOD, "the control"
+    await ground.admit(here, None)
+    assert ground.access.standing(ping) is Standing.UNKNOWN
+
+
+async def test_a_busy_subscription_owes_only_what_something_that_waits_rests_on(ground: Ground):
+    for number in range(OWED_QUESTIONS // 3 + 2):
+        spec = places(f"n{number}")
+        await ground.admit(spec)
+        ground.now += 60
+        await ground.access.look()
+        ground.access.counted({spec.uid: Counts(pending=1)})
+        waits = [Scope(CONFIG_MAPS, f"n{number}").ground(spec.service_account)]
+        ground.access.rests({spec.uid: waits}, ground.now)
+        assert len(ground.access._cases) == 1
+    await ground.admit(places("last"))
+    ground.now += 60
+    ground.access.rests({spec.uid: waits}, ground.now)
+    assert len(ground.access._cases) == 2, "the control: what still waits is owed"
+
+
+async def test_an_answer_that_makes_no_sense_is_as_good_as_none(ground: Ground):
+    await ground.admit(subscription())
+    sensible = ground.api.request
+
+    async def odd(*_: Any, **__: Any) -> Any:
+        return None
+
+    ground.api.request = odd
+    for _ in range(3):
+        await ground.after(ROUND_SECONDS)
+    assert not ground.access.may_send("uid-subscription")
+    assert ground.access.grant("uid-subscription").granted is None
+    ground.api.request = sensible
+    await ground.after(ROUND_SECONDS)
+    assert ground.access.may_send("uid-subscription"), "the loop goes on"

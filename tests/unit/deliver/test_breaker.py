@@ -93,3 +93,15 @@ def test_a_clock_set_back_delays_a_probe_by_one_pause_at_most():
     breaker = opened()
     past = NOW - 86_400
     assert breaker.ready_at(past) == past + FIRST_PAUSE_SECONDS
+
+
+def test_what_was_no_attempt_is_no_probe_and_costs_no_pause():
+    breaker = Breaker()
+    for _ in range(THRESHOLD):
+        breaker.record(trouble=True, now=0.0)
+    now = breaker.ready_at(0.0)
+    for _ in range(8):
+        assert breaker.allows(now)
+        breaker.begin()
+        breaker.cancel()
+    assert breaker.allows(now)

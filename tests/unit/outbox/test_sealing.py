@@ -9,10 +9,11 @@ import apsw
 import pytest
 
 from hookline.cli.main import main
-from hookline.errors import SealBroken, SettingsError, StoreDamaged, StoreKeyMissing
+from hookline.errors import SealBroken, SettingsError, StoreDamaged, StoreError, StoreKeyMissing
 from hookline.model import Seen, WatchCommit
 from hookline.outbox.sealing import SEAL_BYTES, Sealing, body_of, last_seen_of, read_keys
 from hookline.outbox.sqlite import SqliteStore
+from hookline.outbox.sqlite_messages import Messages
 from hookline.stored import DeliveryState, Replay
 from support.outbox import EVER, PODS, A, B, add, message
 
@@ -255,3 +256,25 @@ async def test_the_outbox_command_opens_bodies_with_the_key_file_and_lists_and_c
     assert "outbox_key_file" in capsys.readouterr().err
     assert main(["outbox", "check", *place, "--outbox-key-file", str(tmp_path / "wrong")]) == 1
     assert "msg_0001" in capsys.readouterr().out
+
+
+async def test_what_could_not_be_given_up_on_a_full_disk_holds_nothing_of_the_others(opened, tmp_path, monkeypatch):
+    store = await opened(FIRST)
+    await add(store, *(message(number, body=SECRET) for number in range(1, 4)))
+    await store.claim({A: 0}, EVER)
+    await store.close()
+    connection = apsw.Connection(str(tmp_path / "outbox.db"))
+    connection.execute("UPDATE contents SET body = x'' WHERE row = 1")
+    connection.close()
+    store = await opened(FIRST)
+
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(Messages, "bury", full)
+    claimed = await store.claim({A: 9}, EVER)
+    assert [one.message.id for one in claimed] == ["msg_0002", "msg_0003"]
+    monkeypatch.undo()
+    assert await store.claim({A: 9}, EVER) == []
+    assert (await store.counts())[A].dead == 1, "the next claim gives it up"
+    await store.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hookline.serve import follow
+from hookline.serve import follow, shapes
 from hookline.serve.refusals import Refused, too_many, unauthorized, unavailable
 from hookline.stored import DeliveryState
 
@@ -70,3 +70,28 @@ class TestNobodyCanBeAsked:
         ended, code = await stream.until_its_end(monkeypatch)
         assert (code, len(stream.checks)) == (401, 2)
         assert ended < follow.GRACE_SECONDS
+
+
+async def test_a_stream_whose_reader_is_slow_is_checked_between_its_parts():
+    now, reads = [0.0], []
+
+    class Slow:
+        async def some(self, uid, ids):
+            reads.append(now[0])
+            return {}
+
+    async def refused() -> None:
+        raise Refused(403, "Forbidden", "the right is gone")
+
+    stream = follow.Follower(Slow(), shapes.Owner("shop", "orders"), "uid", frozenset(DeliveryState), lambda: now[0])
+    stream._tell = lambda ident, delivery: b"line\n"
+    for number in range(500):
+        stream.told(str(number))
+
+    async def read_slowly() -> None:
+        async for _ in stream._lines(0, 600, refused):
+            now[0] += 29.0
+
+    with pytest.raises(Refused):
+        await read_slowly()
+    assert reads == [0.0]
