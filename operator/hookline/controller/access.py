@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from hookline import reasons
-from hookline.controller.cases import VERBS, Case, Debt, questions_of
+from hookline.controller.cases import Case, Debt, questions_of
 from hookline.controller.permission import permission, refusal
 from hookline.controller.reviews import PARALLEL, Question, Reviews
 from hookline.errors import ApiError, SpecError
@@ -148,14 +148,16 @@ class Access:
             return Standing.GOOD
         if not ground:  # a ping: whoever may nothing may not have that sent, either
             return Standing.GOOD if own is not None and own.questions else Standing.UNKNOWN
-        if own is None or not own.questions | self._owed_questions(uid):
+        debt = self._owed.get(uid)
+        owed = debt.case.questions if debt is not None else frozenset[Question]()
+        if own is None or not own.questions | owed:
             return Standing.UNKNOWN
-        home = next(iter(own.questions | self._owed_questions(uid))).home
+        home = next(iter(own.questions | owed)).home
         needed = questions_of(home, [ground])
         if needed <= own.questions:
             own.grounds.add(ground)
             return Standing.GOOD
-        if not needed <= self._owed_questions(uid):  # nobody knew of it: it waits until it was asked for
+        if not needed <= owed:  # nobody knew of it: it waits until it was asked for
             with contextlib.suppress(SpecError):  # too much at once: it waits until others are sent
                 self.owe(uid, home, [ground])
             return Standing.UNKNOWN
@@ -164,10 +166,6 @@ class Access:
         if any(answer is None or answer.asked < recent for answer in answers):
             return Standing.UNKNOWN
         return Standing.GOOD if all(answer is not None and answer.allowed for answer in answers) else Standing.DENIED
-
-    def _owed_questions(self, uid: str) -> frozenset[Question]:
-        debt = self._owed.get(uid)
-        return debt.case.questions if debt is not None else frozenset()
 
     def forget(self, uid: str) -> None:
         """The subscription is gone."""
@@ -246,20 +244,14 @@ class Access:
                 return
 
     def _questions(self, subscription: Subscription, resources: Sequence[Resource | None]) -> frozenset[Question]:
-        return frozenset(
-            Question(
-                subscription.namespace,
-                subscription.service_account,
-                verb,
-                scope.resource.group,
-                scope.resource.api_version.rpartition("/")[2],
-                scope.resource.plural,
-                scope.namespace,
-            )
-            for source, resource in zip(subscription.sources, resources, strict=True)
-            if resource is not None
-            for scope in self._scopes_of(subscription, source, resource)
-            for verb in VERBS
+        return questions_of(
+            subscription.namespace,
+            {
+                scope.ground(subscription.service_account)
+                for source, resource in zip(subscription.sources, resources, strict=True)
+                if resource is not None
+                for scope in self._scopes_of(subscription, source, resource)
+            },
         )
 
     def _case(self, questions: frozenset[Question]) -> Case:

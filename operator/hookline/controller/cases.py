@@ -52,7 +52,7 @@ class Debt:
 
 
 def questions_of(home: str, grounds: Iterable[str]) -> frozenset[Question]:
-    """What must be asked for messages that rest on this; ``home`` is the subscription's namespace."""
+    """What must be asked for who rests on this, a spec or messages; ``home`` is the subscription's namespace."""
     return frozenset(
         Question(home, ground.account, verb, ground.group, ground.version, ground.plural, ground.namespace)
         for ground in map(Ground.parse, grounds)
