@@ -34,6 +34,11 @@ def provide() -> Path:
     return helm
 
 
+def is_built() -> bool:
+    """Whether the cache has it."""
+    return (cache_directory() / "helm").is_file()
+
+
 def cache_directory() -> Path:
     """Where it is kept: ``~/.cache/hookline/helm/v3.22.0-x86_64``, for example."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

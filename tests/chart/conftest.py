@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import yaml
 
 import helm as helm_program
 from chart import CHART
+from support import before
 
 KUBERNETES = "1.36.3"
 MONITORING = "monitoring.coreos.com/v1"
@@ -85,17 +85,8 @@ class Helm:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build a missing helm before the first test, where no test's timeout runs."""
-    if (
-        any("helm" in getattr(item, "fixturenames", ()) for item in session.items)
-        and not session.config.option.collectonly
-    ):
-        if not (helm_program.cache_directory() / "helm").is_file():
-            print("building helm, about two minutes …", file=sys.__stderr__)
-        try:
-            helm_program.provide()
-        except helm_program.HelmError as error:
-            pytest.exit(f"no helm for the tests: {error}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+    """Build a missing helm before the first test."""
+    before.build_helm(session, "helm")
 
 
 @pytest.fixture(scope="session")

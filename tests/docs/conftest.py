@@ -6,7 +6,6 @@ test waits for its own.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 import helm as helm_program
 from controlplane import ControlPlane
+from support import before
 from support.cluster import Kubectl
 from support.snippets.blocks import Block
 from support.snippets.check import Checker
@@ -25,17 +25,8 @@ _PROMETHEUS = Path(__file__).resolve().parents[1] / "chart" / "monitoring"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build a missing helm before the first test, where no test's timeout runs."""
-    if (
-        any("ground" in getattr(item, "fixturenames", ()) for item in session.items)
-        and not session.config.option.collectonly
-    ):
-        if not (helm_program.cache_directory() / "helm").is_file():
-            print("building helm, about two minutes …", file=sys.__stderr__)
-        try:
-            helm_program.provide()
-        except helm_program.HelmError as error:
-            pytest.exit(f"no helm for the tests: {error}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+    """Build a missing helm before the first test."""
+    before.build_helm(session, "ground")
 
 
 @pytest.fixture(scope="session")

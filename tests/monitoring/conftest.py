@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import yaml
 import helm
 import prometheus
 from chart import CHART
+from support import before
 from support.prometheus_live import NAMESPACE
 from support.whole import config_map, make_operator, operator, receiver, subscriptions
 
@@ -22,17 +22,8 @@ MONITORING = "monitoring.coreos.com/v1"
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build or fetch what is missing before the first test, where no test's timeout runs."""
-    if session.config.option.collectonly:
-        return
-    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if "rules" in wanted:
-        if not (helm.cache_directory() / "helm").is_file():
-            print("building helm, about two minutes …", file=sys.__stderr__)
-        try:
-            helm.provide()
-        except helm.HelmError as error:
-            pytest.exit(f"no helm for the tests: {error}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+    """Build a missing helm before the first test."""
+    before.build_helm(session, "rules")
 
 
 @pytest.fixture(scope="session")
