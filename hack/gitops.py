@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from controlplane.directories import locked
+from controlplane.directories import cache, locked
 
 SOURCES = Path(__file__).resolve().parent.parent / "tests" / "support" / "gitops"
 _ARGO = "github.com/argoproj/argo-cd/v3"
@@ -52,8 +52,7 @@ def provide() -> Oracle:
 
 def _home() -> Path:
     content = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "hookline" / "gitops" / content[:16]
+    return cache("gitops") / content[:16]
 
 
 def _build(home: Path) -> None:

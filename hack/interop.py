@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from controlplane.directories import locked
+from controlplane.directories import cache, locked
 
 SOURCES = Path(__file__).resolve().parent.parent / "tests" / "support" / "interop"
 _BUILD_SECONDS = 600.0
@@ -94,7 +94,7 @@ def _run(command: Sequence[str], directory: Path, seconds: float) -> str:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hookline" / "interop"
+    return cache("interop")
 
 
 def _digest(directory: Path) -> str:

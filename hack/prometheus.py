@@ -5,13 +5,12 @@ In: PATH, or apt. Out: the two programs, unpacked once into the user's cache; ``
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from controlplane.directories import locked
+from controlplane.directories import cache, locked
 
 _PACKAGE = "prometheus"
 _SECONDS = 300.0
@@ -75,5 +74,4 @@ def _run(*command: str, directory: Path) -> None:
 
 
 def _cache() -> Path:
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "hookline" / "prometheus" / "debian"
+    return cache("prometheus") / "debian"

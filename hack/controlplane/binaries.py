@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from controlplane import build
+from controlplane.directories import cache
 from controlplane.errors import ControlPlaneError
 
 ASSETS = "KUBEBUILDER_ASSETS"
@@ -32,10 +33,9 @@ def kubernetes_version() -> str:
 
 def cache_directory() -> Path:
     """Where built programs are kept: ``~/.cache/hookline/controlplane/v1.36.3-linux-amd64``, for example."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     machine = platform.machine()
     name = f"{kubernetes_version()}-{sys.platform}-{_GOARCH.get(machine, machine)}"
-    return Path(home) / "hookline" / "controlplane" / name
+    return cache("controlplane") / name
 
 
 def provide(out: TextIO) -> dict[str, Path]:

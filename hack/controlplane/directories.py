@@ -18,6 +18,11 @@ from pathlib import Path
 _SWEPT = "hookline-controlplane-"
 
 
+def cache(name: str) -> Path:
+    """Where something is kept for the next time: ``~/.cache/hookline/NAME``, or below ``XDG_CACHE_HOME``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hookline" / name
+
+
 def try_lock(directory: Path) -> int | None:
     """Lock ``directory`` without waiting: the descriptor that holds the lock until it is closed, or None if taken."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

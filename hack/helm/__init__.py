@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from controlplane.directories import locked
+from controlplane.directories import cache, locked
 
 _GO_MOD = Path(__file__).resolve().with_name("go.mod")
 _PACKAGE = "helm.sh/helm/v3"
@@ -41,8 +41,7 @@ def is_built() -> bool:
 
 def cache_directory() -> Path:
     """Where it is kept: ``~/.cache/hookline/helm/v3.22.0-x86_64``, for example."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "hookline" / "helm" / f"{_pinned(_PACKAGE)}-{platform.machine()}"
+    return cache("helm") / f"{_pinned(_PACKAGE)}-{platform.machine()}"
 
 
 def _pinned(module: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from controlplane.directories import locked
+from controlplane.directories import cache, locked
 from image.errors import ImageError
 
 _PACKAGES = {"buildah": "buildah", "runc": "runc", "mmdebstrap": "mmdebstrap"}
@@ -65,11 +65,11 @@ def provide() -> Tools:
     """The tools; unpacked when the cache has none, which takes a few seconds. Raises ImageError."""
     if os.geteuid() != 0:
         raise ImageError("buildah makes other users' files and mounts: run this as root, or use another engine")
-    cache = cache_directory()
-    tools = Tools(cache / "tools", cache / "storage")
+    home = cache_directory()
+    tools = Tools(home / "tools", home / "storage")
     if not (tools.root / "policy.json").is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        with locked(cache):
+        home.mkdir(parents=True, exist_ok=True)
+        with locked(home):
             if not (tools.root / "policy.json").is_file():
                 unpack(tools.root, _PACKAGES)
                 (tools.root / "policy.json").write_text(_POLICY, encoding="utf-8")
@@ -78,8 +78,7 @@ def provide() -> Tools:
 
 def cache_directory() -> Path:
     """``~/.cache/hookline/image``."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "hookline" / "image"
+    return cache("image")
 
 
 def unpack(root: Path, packages: Mapping[str, str]) -> None:

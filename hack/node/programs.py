@@ -7,14 +7,13 @@ Whatever the user's cache lacks is built, or unpacked, into it; nothing is insta
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from pathlib import Path
 from typing import TextIO
 
 from controlplane import binaries, build
 from controlplane.build import Module
-from controlplane.directories import locked
+from controlplane.directories import cache, locked
 from image import tools
 
 _MODULES = Path(__file__).resolve().with_name("modules")
@@ -55,8 +54,7 @@ def packages() -> Path:
 
 def cache_directory() -> Path:
     """``~/.cache/hookline/node``."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "hookline" / "node"
+    return cache("node")
 
 
 def _modules() -> dict[str, Module]:

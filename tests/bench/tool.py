@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from bench.errors import BenchError
 from bench.screen import Screen
-from controlplane.directories import locked
+from controlplane.directories import cache, locked
 from controlplane.process import tied
 
 _SOURCES = Path(__file__).resolve().parents[2] / "hack" / "bench"
@@ -31,11 +31,11 @@ def provide(screen: Screen) -> Path:
     """The path of the program; builds it (seconds) when these sources were not built before."""
     sources = sorted([*_SOURCES.glob("*.go"), _SOURCES / "go.mod"])
     digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hookline" / "bench"
-    program = cache / f"bench-{digest}"
+    home = cache("bench")
+    program = home / f"bench-{digest}"
     if not program.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        with locked(cache):
+        home.mkdir(parents=True, exist_ok=True)
+        with locked(home):
             if not program.is_file():  # else another process built it while this one waited for the lock
                 screen.say("building hack/bench")
                 _build(program)
