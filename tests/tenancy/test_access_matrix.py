@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from controlplane import ControlPlane
-from hookline.controller.access import VERBS, Access
+from hookline.controller.access import Access
+from hookline.controller.cases import VERBS
 from hookline.controller.reviews import Reviews
 from hookline.errors import Forbidden, NotServed
 from hookline.kube import KubeClient
