@@ -4,7 +4,8 @@ In: a file of keys, and bytes with the identity of their row. Out: the number of
 stored side by side, and the bytes again. ``sqlite_messages`` and ``sqlite_marks`` seal bodies and last-seen objects.
 
 AES-256-GCM (NIST SP 800-38D): a sealed value is a random nonce of 12 bytes, the ciphertext and a tag of 16 bytes. The
-row's identity is authenticated with it, so that what is moved to another row can't be opened there.
+row's identity is authenticated with it: what is moved to another row can't be opened there, nor can a message whose
+headers, order or ground were changed beside it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -27,6 +29,13 @@ SEAL_BYTES = _NONCE_BYTES + 16
 """What sealing adds to a value; sizes of messages don't count it."""
 _SETTING = "outbox_key_file"
 _HINT = "write one key a line, 32 random bytes in base64, the one to seal with first (openssl rand -base64 32)"
+
+
+class Identity(NamedTuple):
+    """What a sealed value belongs to: its name in errors, and what is authenticated with it."""
+
+    name: str
+    parts: tuple[str | bytes, ...]
 
 
 class Sealing:
@@ -47,14 +56,14 @@ class Sealing:
         """The number of the key that seals; None without one."""
         return self._current
 
-    def seal(self, identity: Sequence[str], clear: bytes) -> tuple[int | None, bytes]:
+    def seal(self, identity: Identity, clear: bytes) -> tuple[int | None, bytes]:
         """The number of the key (None: not sealed), and what to store."""
         if self._current is None:
             return None, clear
         nonce = self._nonce(_NONCE_BYTES)
-        return self._current, nonce + self._keys[self._current].encrypt(nonce, clear, _bound(identity))
+        return self._current, nonce + self._keys[self._current].encrypt(nonce, clear, _bound(identity.parts))
 
-    def open(self, identity: Sequence[str], number: int | None, stored: bytes) -> bytes:
+    def open(self, identity: Identity, number: int | None, stored: bytes) -> bytes:
         """What was sealed for this row.
 
         Raises StoreKeyMissing without its key, SealBroken when it was changed or is another row's.
@@ -65,10 +74,10 @@ class Sealing:
         if key is None:
             raise missing([number])
         try:
-            return key.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], _bound(identity))
+            return key.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], _bound(identity.parts))
         except (InvalidTag, ValueError):
             raise SealBroken(
-                f"the outbox: what is stored for {' '.join(identity)} was changed, or moved from another row"
+                f"the outbox: what is stored for {identity.name} was changed, or moved from another row"
             ) from None
 
     def check(self, numbers: Iterable[int]) -> None:
@@ -77,14 +86,31 @@ class Sealing:
             raise missing(unknown)
 
 
-def body_of(subscription: str, message_id: str) -> tuple[str, ...]:
-    """The identity of a message's body: the uid of its subscription, and its webhook-id."""
-    return "message", subscription, message_id
+def message_of(
+    subscription: str,
+    ident: str,
+    sequence: int,
+    object_uid: str,
+    event_type: str,
+    ground: str,
+    headers: bytes,
+    *,
+    whole: bool = True,
+) -> Identity:
+    """The identity of a message: all that never changes of it but its body. ``headers`` as they are stored.
+
+    Not ``whole``: as versions before the schema's second sealed it, which knew the first two alone.
+    """
+    name = f"message {ident} of subscription {subscription}"
+    if not whole:
+        return Identity(name, ("message", subscription, ident))
+    known = (subscription, ident, str(sequence), object_uid, event_type, ground, headers)
+    return Identity(name, ("whole message", *known))
 
 
-def last_seen_of(scope_key: str, uid: str, version: str) -> tuple[str, ...]:
+def last_seen_of(scope_key: str, uid: str, version: str) -> Identity:
     """The identity of a last-seen object: where it was seen, its uid and its resourceVersion."""
-    return "seen", scope_key, uid, version
+    return Identity(f"object {uid} as last seen in {scope_key}", ("seen", scope_key, uid, version))
 
 
 def number_of(key: bytes) -> int:
@@ -127,7 +153,7 @@ def _key(path: str, index: int, line: str) -> bytes:
     return raw
 
 
-def _bound(identity: Sequence[str]) -> bytes:
-    """An identity as bytes, each part with its length before it: no two of them look alike."""
-    parts = [part.encode() for part in identity]
-    return b"".join(len(part).to_bytes(4) + part for part in parts)
+def _bound(parts: Iterable[str | bytes]) -> bytes:
+    """The parts of an identity as bytes, each with its length before it: no two of them look alike."""
+    raw = [part if isinstance(part, bytes) else part.encode() for part in parts]
+    return b"".join(len(part).to_bytes(4) + part for part in raw)

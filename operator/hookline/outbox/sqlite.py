@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hookline.errors import StoreError
@@ -22,6 +22,9 @@ from hookline.outbox.sqlite_writer import Session, Writer
 from hookline.stored import Delivery, DeliveryPage, DeliveryState, Pruned, Replay, ReplayCounts, Retention
 
 log = logging.getLogger(__name__)
+
+Found = tuple[list[Claimed], dict[int, str]]
+"""What a claim found: messages, and rows that can't be opened, with their names."""
 
 FORGET_AT_ONCE = 2000
 """Messages deleted in one transaction: a thousand take some ten milliseconds."""
@@ -135,37 +138,60 @@ class SqliteStore:
         room: Mapping[str, int] = NOTHING,
     ) -> Sequence[Claimed]:
         """See ``Store.claim``. Claims live in memory: the process that could end them is the one that holds them."""
+        while True:
+            claimed, broken = await self._claim(wanted, now, ordered, retries, room)
+            if not broken or not await self._bury(claimed, broken):
+                self._followers.tell((item.message.subscription, item.message.id) for item in claimed)
+                return claimed
+
+    async def _claim(
+        self,
+        wanted: Mapping[str, int],
+        now: float,
+        ordered: Container[str],
+        retries: Mapping[str, int],
+        room: Mapping[str, int],
+    ) -> Found:
         writer = self._writer
         switched = {uid: uid in ordered for uid in wanted if self._ordered.get(uid) != (uid in ordered)}
 
-        def work(session: Session) -> tuple[list[Claimed], dict[int, str]]:
+        def work(session: Session) -> Found:
             for uid, flag in switched.items():
                 session.messages.order(uid, ordered=flag)
             return session.messages.claim(wanted, now, ordered, retries, room), session.messages.broken()
 
         claimed = writer.submit(work, writes=bool(switched))
         try:
-            result, broken = await asyncio.shield(claimed)
+            result = await asyncio.shield(claimed)
         except asyncio.CancelledError:
-            claimed.add_done_callback(lambda done: _give_back(writer, done))
+            claimed.add_done_callback(lambda done: None if done.exception() else _give_back(writer, *done.result()))
             raise
         self._ordered.update(switched)
-        self._followers.tell((item.message.subscription, item.message.id) for item in result)
-        if broken:
-            try:
-                await asyncio.shield(writer.submit(lambda s: s.messages.bury(broken), writes=True))
-            except StoreError as error:
-                log.warning("messages that can't be opened are not given up yet: %s", error)
-                writer.submit(lambda s: s.messages.claims.drop(broken), writes=False)
-            except asyncio.CancelledError:
-                _give_back(writer, claimed)
-                raise
-            else:
-                for name in broken.values():
-                    log.error(
-                        "a message was given up: its sealed body was changed, or moved from another row: %s", name
-                    )
         return result
+
+    async def _bury(self, claimed: Sequence[Claimed], broken: Mapping[int, str]) -> bool:
+        """Give up what can't be opened, and give back the rest, to be claimed together with what is behind.
+
+        Returns whether that was stored; else the rest stays claimed.
+        """
+        writer = self._writer
+
+        def work(session: Session) -> None:
+            session.messages.bury(broken)
+            session.messages.claims.drop(item.row for item in claimed)
+
+        try:
+            await asyncio.shield(writer.submit(work, writes=True))
+        except StoreError as error:
+            log.warning("messages that can't be opened are not given up yet: %s", error)
+            writer.submit(lambda s: s.messages.claims.drop(broken), writes=False)
+            return False
+        except asyncio.CancelledError:
+            _give_back(writer, claimed, broken)
+            raise
+        for name in broken.values():
+            log.error("a message was given up: what is sealed of it was changed, or moved from another row: %s", name)
+        return True
 
     async def release(self, rows: Sequence[int]) -> None:
         """See ``Store.release``."""
@@ -231,9 +257,8 @@ class SqliteStore:
         return await self._writer.submit(lambda s: s.database.size(), writes=False)
 
 
-def _give_back(writer: Writer, claimed: asyncio.Future[tuple[list[Claimed], dict[int, str]]]) -> None:
+def _give_back(writer: Writer, claimed: Sequence[Claimed], broken: Iterable[int]) -> None:
     """Release what a cancelled ``claim`` had claimed: nobody was told of it."""
-    if claimed.exception() is None and writer.accepting:
-        messages, broken = claimed.result()
-        rows = [*(item.row for item in messages), *broken]
+    if writer.accepting:
+        rows = [*(item.row for item in claimed), *broken]
         writer.submit(lambda s: s.messages.claims.drop(rows), writes=False)

@@ -14,7 +14,7 @@ import apsw
 import orjson
 
 from hookline.model import Message
-from hookline.outbox.sealing import Sealing, body_of
+from hookline.outbox.sealing import Sealing, message_of
 from hookline.outbox.sqlite_claims import Claims
 from hookline.outbox.sqlite_schema import DEAD, DELIVERED, PENDING
 from hookline.stored import Delivery, DeliveryPage, DeliveryState
@@ -30,7 +30,7 @@ WHERE subscription = (SELECT id FROM subscriptions WHERE uid = ?) AND sequence <
 ORDER BY sequence DESC LIMIT {SCAN}"""  # noqa: S608 (ours)
 _ONE = f"""SELECT {_FIELDS} FROM messages
 WHERE subscription = (SELECT id FROM subscriptions WHERE uid = ?) AND id = ?"""  # noqa: S608
-_CONTENT = "SELECT headers, seal, body FROM contents WHERE row = ?"
+_CONTENT = "SELECT coalesce(ground, ''), headers, whole, seal, body FROM contents WHERE row = ?"
 
 
 class Browser:
@@ -64,12 +64,12 @@ class Browser:
         if row is None:
             return None
         found = self._delivery(row)
-        headers, seal, body = self._db.execute(_CONTENT, (row[0],)).get
-        body = self._sealing.open(body_of(subscription, found.id), seal, body)
+        ground, headers, whole, seal, body = self._db.execute(_CONTENT, (row[0],)).get
+        known = (found.sequence, found.object_uid, found.event_type)
+        identity = message_of(subscription, found.id, *known, ground, headers, whole=bool(whole))
+        body = self._sealing.open(identity, seal, body)
         pairs = tuple((name, value) for name, value in orjson.loads(headers))
-        return found, Message(
-            found.id, subscription, found.sequence, found.object_uid, found.event_type, pairs, body, found.observed
-        )
+        return found, Message(found.id, subscription, *known, pairs, body, found.observed, ground)
 
     def some(self, subscription: str, ids: Sequence[str]) -> dict[str, Delivery]:
         """See ``Store.deliveries_of``."""

@@ -20,7 +20,7 @@ import apsw
 import orjson
 
 from hookline.errors import StoreError, StoreInUse, StoreVersionError
-from hookline.outbox.sealing import Sealing, body_of
+from hookline.outbox.sealing import Sealing, message_of
 from hookline.outbox.sqlite_file import store_error
 from hookline.outbox.sqlite_invariants import MAX_EACH, findings
 from hookline.outbox.sqlite_schema import APPLICATION_ID, DEAD, DELIVERED, MIGRATIONS, PENDING
@@ -32,6 +32,7 @@ _ROWS = """SELECT state, uid, messages.id, event_type, object_uid, messages.sequ
 FROM messages JOIN subscriptions ON subscriptions.id = subscription {join}
 WHERE (:state IS NULL OR state = :state) AND (:subscription IS NULL OR uid = :subscription)
 ORDER BY row LIMIT :limit"""
+_CONTENT = ", coalesce(ground, ''), headers, whole, seal, body"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +104,23 @@ class Inspector:
 
     def contents(self, wanted: Wanted) -> Iterator[tuple[Entry, list[list[str]], bytes]]:
         """The messages with their headers, as (name, value), and bodies. Raises StoreKeyMissing, SealBroken."""
-        for row in self._rows(wanted, ", headers, seal, body", "JOIN contents USING (row)"):
-            entry = Entry(_NAMES[row[0]], *row[1:-3])
-            yield entry, orjson.loads(row[-3]), self._sealing.open(body_of(entry.subscription, entry.id), *row[-2:])
+        for row in self._rows(wanted, _CONTENT, "JOIN contents USING (row)"):
+            entry, (ground, headers, whole, *stored) = Entry(_NAMES[row[0]], *row[1:-5]), row[-5:]
+            yield entry, orjson.loads(headers), self._open(entry, ground, headers, whole, *stored)
 
     def _unopened(self) -> Iterator[str]:
         if self._sealing.current is None:
             return
-        sealed = self._db.execute(
-            "SELECT uid, messages.id, seal, body FROM contents JOIN messages USING (row) "
-            "JOIN subscriptions ON subscriptions.id = subscription WHERE seal IS NOT NULL"
-        )
-        for uid, ident, *stored in sealed:
+        for row in self._rows(Wanted(), _CONTENT, "JOIN contents USING (row)"):
+            entry = Entry(_NAMES[row[0]], *row[1:-5])
             try:
-                self._sealing.open(body_of(uid, ident), *stored)
+                self._open(entry, *row[-5:])
             except StoreError as error:
-                yield f"message {ident} of subscription {uid}: its body can't be opened: {error}"
+                yield f"message {entry.id} of subscription {entry.subscription}: it can't be opened: {error}"
+
+    def _open(self, entry: Entry, ground: str, headers: bytes, whole: int, seal: int | None, body: bytes) -> bytes:
+        known = (entry.subscription, entry.id, entry.sequence, entry.object_uid, entry.type)
+        return self._sealing.open(message_of(*known, ground, headers, whole=bool(whole)), seal, body)
 
     def _rows(self, wanted: Wanted, more: str = "", join: str = "") -> Iterator[Any]:
         return self._db.execute(

@@ -12,7 +12,7 @@ import apsw
 
 from hookline.errors import SealBroken, StoreDamaged
 from hookline.model import Seen, WatchCommit
-from hookline.outbox.sealing import Sealing, last_seen_of
+from hookline.outbox.sealing import Identity, Sealing, last_seen_of
 
 # A rowid table with a slim unique index: projections are kilobytes, which a WITHOUT ROWID table would move to overflow
 # pages, and listing the uids of a scope reads the index alone.
@@ -129,7 +129,7 @@ class Marks:
                 "UPDATE seen SET seal = ?, projection = ? WHERE id = ?", (*self._sealing.seal(identity, clear), ident)
             )
 
-    def _open(self, identity: Sequence[str], number: int | None, stored: bytes) -> bytes:
+    def _open(self, identity: Identity, number: int | None, stored: bytes) -> bytes:
         """A last-seen object. One that was changed can't be left out: what it is compared with would seem to be new."""
         try:
             return self._sealing.open(identity, number, stored)

@@ -18,7 +18,7 @@ import orjson
 
 from hookline.errors import SealBroken
 from hookline.model import Attempt, Claimed, Counts, Message, Outcome
-from hookline.outbox.sealing import Sealing, body_of
+from hookline.outbox.sealing import Identity, Sealing, message_of
 from hookline.outbox.sqlite_claims import Claims
 from hookline.outbox.sqlite_counts import Tally
 from hookline.outbox.sqlite_schema import DEAD, DELIVERED, PENDING
@@ -37,8 +37,8 @@ ORDER BY due, row LIMIT ?"""
 _DUE_HEADS = """SELECT due, row, object_uid FROM messages INDEXED BY messages_heads
 WHERE state = 0 AND head = 1 AND subscription = (SELECT id FROM subscriptions WHERE uid = ?) AND tried = ? AND due <= ?
 ORDER BY due, row LIMIT ?"""
-_LOAD = """SELECT id, sequence, object_uid, event_type, headers, seal, body, observed, coalesce(ground, ''), attempts,
-    coalesce(replayed, stored)
+_LOAD = """SELECT id, sequence, object_uid, event_type, coalesce(ground, ''), headers, whole, seal, body, observed,
+    attempts, coalesce(replayed, stored)
 FROM messages JOIN contents USING (row) WHERE row = ?"""
 _FIRST_DUE = """SELECT uid, ordered, min(
     ifnull((SELECT due FROM messages INDEXED BY messages_pending
@@ -91,9 +91,9 @@ class Messages:
         )  # fmt: skip
         new = {row: numbered[row] for (row,) in inserted}
         self._db.executemany(
-            "INSERT INTO contents (row, ground, headers, seal, body) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO contents (row, ground, headers, whole, seal, body) VALUES (?, ?, ?, 1, ?, ?)",
             (
-                (row, m.ground or None, headers, *self._sealing.seal(body_of(m.subscription, m.id), m.body))
+                (row, m.ground or None, headers, *self._sealing.seal(_identity(m, headers), m.body))
                 for row, (m, headers) in new.items()
             ),
         )
@@ -163,16 +163,17 @@ class Messages:
             if used >= room:
                 return
             record: tuple[Any, ...] = self._db.execute(_LOAD, (row,)).get
-            ident, sequence, object_uid, event_type, headers, seal, body, observed, ground, attempts, stored = record
+            ident, sequence, object_uid, event_type, ground, headers, whole, seal, body, observed, *later = record
+            identity = message_of(uid, *record[:6], whole=bool(whole))
             try:
-                body = self._sealing.open(body_of(uid, ident), seal, body)
+                body = self._sealing.open(identity, seal, body)
             except SealBroken:
-                self._broken.append((row, f"message {ident} of subscription {uid}"))
+                self._broken.append((row, identity.name))
                 continue
             used += len(body)
             pairs = tuple((name, value) for name, value in orjson.loads(headers))
             message = Message(ident, uid, sequence, object_uid, event_type, pairs, body, observed, ground)
-            yield when, Claimed(row, message, attempts, stored)
+            yield when, Claimed(row, message, *later)
 
     def broken(self) -> dict[int, str]:
         """Those that the last ``claim`` found changed, or moved from another row, with their names."""
@@ -244,6 +245,11 @@ class Messages:
         self._db.execute("INSERT INTO subscriptions (uid, sequence) VALUES (?, 0) ON CONFLICT DO NOTHING", (uid,))
         number: int = self._db.execute("SELECT id FROM subscriptions WHERE uid = ?", (uid,)).get
         return number
+
+
+def _identity(message: Message, headers: bytes) -> Identity:
+    m = message
+    return message_of(m.subscription, m.id, m.sequence, m.object_uid, m.event_type, m.ground, headers)
 
 
 def _verdict(attempt: Attempt) -> tuple[int, float | None, int, str, int | None, float | None, int]:

@@ -65,12 +65,10 @@ CREATE INDEX messages_pending ON messages (subscription, tried, due) WHERE state
 CREATE INDEX messages_heads ON messages (subscription, tried, due) WHERE state = 0 AND head = 1;
 CREATE INDEX messages_objects ON messages (subscription, object_uid) WHERE state = 0 AND head IS NOT NULL;
 CREATE INDEX messages_finished ON messages (subscription, state, finished) WHERE finished IS NOT NULL;
-CREATE INDEX messages_sequence ON messages (subscription, sequence);
 
 CREATE TABLE contents (
     row INTEGER PRIMARY KEY REFERENCES messages ON DELETE CASCADE,
     seal INTEGER,
-    ground TEXT,
     headers BLOB NOT NULL,
     body BLOB NOT NULL
 ) STRICT;
@@ -156,4 +154,12 @@ CREATE TABLE epoch (
 INSERT INTO epoch VALUES (0, 0);
 """
 
-MIGRATIONS = (_VERSION_1,)
+# ``ground`` is what a message rests on (``Message.ground``); NULL where it is nothing, or from before. ``whole`` says
+# that a seal holds all of a message together, not only its body and its name. The index serves whoever pages through.
+_VERSION_2 = """
+ALTER TABLE contents ADD COLUMN ground TEXT;
+ALTER TABLE contents ADD COLUMN whole INTEGER NOT NULL DEFAULT 0 CHECK (whole IN (0, 1));
+CREATE INDEX messages_sequence ON messages (subscription, sequence);
+"""
+
+MIGRATIONS = (_VERSION_1, _VERSION_2)

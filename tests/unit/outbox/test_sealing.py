@@ -11,16 +11,18 @@ import pytest
 from hookline.cli.main import main
 from hookline.errors import SealBroken, SettingsError, StoreDamaged, StoreError, StoreKeyMissing
 from hookline.model import Seen, WatchCommit
-from hookline.outbox.sealing import SEAL_BYTES, Sealing, body_of, last_seen_of, read_keys
+from hookline.outbox.sealing import SEAL_BYTES, Identity, Sealing, last_seen_of, message_of, read_keys
 from hookline.outbox.sqlite import SqliteStore
+from hookline.outbox.sqlite_file import prepare
 from hookline.outbox.sqlite_messages import Messages
+from hookline.outbox.sqlite_schema import MIGRATIONS
 from hookline.stored import DeliveryState, Replay
 from support.outbox import EVER, PODS, A, B, add, message
 
 FIRST, SECOND, OTHER = (bytes([number]) * 32 for number in (1, 2, 3))
 SECRET = b'{"canary":"a-body-that-nobody-else-may-read"}'
 PROJECTION = b'j{"canary":"an-object-that-nobody-else-may-read"}'
-ROW = body_of(A, "msg_1")
+ROW = message_of(A, "msg_1", 1, "object", "type", "", b"[]")
 HEADER = 100  # of the file, where SQLite counts how often it was opened for writing
 
 
@@ -136,10 +138,28 @@ async def test_without_the_right_key_it_does_not_start_says_so_and_changes_nothi
         "UPDATE contents SET body = (SELECT body FROM contents AS other WHERE other.row <> contents.row)",
         "UPDATE contents SET body = zeroblob(length(body))",
         "UPDATE contents SET body = x''",
+        'UPDATE contents SET headers = CAST(\'[["x-user","admin"]]\' AS BLOB)',
+        "UPDATE contents SET headers = x'ff'",
+        "UPDATE contents SET ground = 'of another spec'",
+        "UPDATE contents SET whole = 0",
+        "UPDATE messages SET sequence = sequence + 7",
+        "UPDATE messages SET object_uid = 'another'",
+        "UPDATE messages SET event_type = 'another'",
     ],
-    ids=["of another row", "changed", "emptied"],
+    ids=[
+        "body of another row",
+        "body",
+        "no body",
+        "headers",
+        "no headers",
+        "ground",
+        "form",
+        "sequence",
+        "object",
+        "type",
+    ],
 )
-async def test_a_body_of_another_row_and_a_changed_one_are_never_sent(opened, tmp_path, swap):
+async def test_a_message_of_which_anything_was_changed_is_never_sent(opened, tmp_path, swap):
     store = await opened(FIRST)
     await add(store, message(1, body=SECRET), message(1, subscription=B, body=SECRET))
     await store.close()
@@ -159,6 +179,31 @@ async def test_a_body_of_another_row_and_a_changed_one_are_never_sent(opened, tm
     assert (await store.replay(Replay("again", A))).total == 1
     assert await store.claim({A: 9}, EVER) == []
     assert (await store.replay_counts())["again"].failed == 1
+    await store.close()
+
+
+async def test_an_outbox_of_the_first_schema_is_brought_up_to_date_and_nothing_of_it_is_lost(opened, tmp_path):
+    path = tmp_path / "outbox.db"
+    connection = apsw.Connection(str(path))
+    prepare(connection, path, MIGRATIONS[:1])
+    connection.execute("INSERT INTO subscriptions (uid, sequence, pending, pending_bytes) VALUES (?, 3, 3, 6)", (A,))
+    for row, keys in enumerate(((FIRST,), (), (FIRST,)), 1):
+        known = (A, f"msg_{row:04d}", row, "object", "type", "", b"[]")
+        connection.execute(
+            """INSERT INTO messages
+                (row, subscription, id, sequence, object_uid, event_type, size, observed, stored, due)
+            VALUES (?, 1, ?, ?, ?, ?, 2, 1, 1, 0)""",
+            (row, *known[1:5]),
+        )
+        sealed = Sealing(keys).seal(message_of(*known, whole=False), SECRET)
+        connection.execute("INSERT INTO contents (row, headers, seal, body) VALUES (?, ?, ?, ?)", (row, b"[]", *sealed))
+    connection.execute("UPDATE contents SET body = zeroblob(60) WHERE row = 3")
+    connection.close()
+    store = await opened(FIRST)
+    await add(store, message(4, body=SECRET))
+    found = {claimed.message.id: claimed.message.body for claimed in await store.claim({A: 9}, EVER)}
+    assert found == dict.fromkeys(("msg_0001", "msg_0002", "msg_0004"), SECRET)
+    assert (await store.counts())[A].dead == 1, "the one that was changed"
     await store.close()
 
 
@@ -183,7 +228,6 @@ async def test_an_ordered_queue_goes_on_behind_a_body_that_was_changed(opened, t
     connection.execute("UPDATE contents SET body = x'' WHERE row = 1")
     connection.close()
     store = await opened(FIRST)
-    assert await store.claim({A: 9}, EVER, ordered={A}) == []
     assert [claimed.message.id for claimed in await store.claim({A: 9}, EVER, ordered={A})] == ["msg_0002"]
     await store.close()
 
@@ -210,7 +254,7 @@ def test_identities_that_join_to_the_same_text_are_not_the_same():
     sealing = Sealing([FIRST])
     number, sealed = sealing.seal(last_seen_of("ab", "c", "1"), SECRET)
     assert sealing.open(last_seen_of("ab", "c", "1"), number, sealed) == SECRET
-    for other in (last_seen_of("a", "bc", "1"), last_seen_of("ab", "c1", ""), body_of("ab", "c")):
+    for other in (last_seen_of("a", "bc", "1"), last_seen_of("ab", "c1", ""), Identity("", ("se", "ena", "bc", "1"))):
         with pytest.raises(SealBroken):
             sealing.open(other, number, sealed)
 

@@ -27,7 +27,7 @@ def message(number: int) -> Message:
 def queue(backlog: int) -> tuple[apsw.Connection, Messages]:
     connection = apsw.Connection(":memory:")
     connection.pragma("foreign_keys", 1)
-    connection.execute(MIGRATIONS[0])
+    connection.execute("".join(MIGRATIONS))
     messages = Messages(connection, lambda: NOW, Sealing())
     connection.execute("BEGIN")
     messages.add([message(number) for number in range(backlog)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import apsw
 
@@ -20,7 +21,7 @@ def kept(number: int) -> apsw.Connection:
     """An outbox that keeps so many delivered messages."""
     connection = apsw.Connection(":memory:")
     connection.pragma("foreign_keys", 1)
-    connection.execute(MIGRATIONS[0])
+    connection.execute("".join(MIGRATIONS))
     messages = Messages(connection, lambda: 50.0, Sealing())
     messages.add([Message(f"msg_{n}", "s", n, f"uid-{n}", "type", (), b"{}", observed=1.0) for n in range(number)])
     delivered = Verdict(Outcome.DELIVERED, "Delivered", 200)
@@ -57,5 +58,5 @@ def test_the_control_reading_through_what_is_kept_does_cost_more():
 def test_pruning_by_size_costs_by_what_goes():
     few, many = kept(200), kept(5_000)
     tight = {id(few): Retention(0.0, 100 * 4), id(many): Retention(0.0, 4_900 * 4)}  # each holds 4 bytes: "[]" and "{}"
-    costs = [steps(c, lambda c=c: Keeper(c).prune(tight[id(c)], ROOMY, 999)) for c in (few, many)]
+    costs = [steps(c, partial(Keeper(c).prune, tight[id(c)], ROOMY, 999)) for c in (few, many)]
     assert abs(costs[0] - costs[1]) <= costs[0] // 20
