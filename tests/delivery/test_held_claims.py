@@ -38,7 +38,7 @@ async def test_a_claimed_message_whose_permission_came_back_unnoticed_waits_no_l
     monkeypatch.setattr(worker, "REFRESH_SECONDS", 0.1)
     store, gate, attempts, allowed = SqliteStore(tmp_path / "outbox.db"), Gate(), Attempts(), {"sub"}
     await store.open()
-    dispatcher = Dispatcher(store, gate, JUDGE, attempts, time.time, may_send=allowed.__contains__)
+    dispatcher = Dispatcher(store, gate, JUDGE, attempts, time.time, may_send=lambda uid, _: uid in allowed)
     running = asyncio.create_task(dispatcher.run())
     await store.commit(WatchCommit("scope", [message(number) for number in range(2)]))
     dispatcher.set_target(target("https://receiver.example/", max_in_flight=1))

@@ -74,7 +74,6 @@ class Access:
         self._cases: dict[frozenset[Question], Case] = {}
         self._of: dict[str, Case] = {}
         self._owed: dict[str, Debt] = {}
-        self._within: dict[str, float] = {}
         self._left: dict[str, frozenset[str]] = {}
 
     def remember(self, grounds: Mapping[str, Iterable[str]]) -> None:
@@ -108,7 +107,6 @@ class Access:
         uid = subscription.uid
         left = questions_of(subscription.namespace, self._left.pop(uid, ()))
         case = self._change(uid, self._questions(subscription, resources), left)
-        self._within[uid] = begin_within(subscription.timeout)
         answered = await self._reviews.ask(self._reviews.due(self._all(uid), ROUND_SECONDS))
         self._settle(self._of_uid(uid), besides=uid)
         if case.grant.granted:
@@ -128,13 +126,16 @@ class Access:
         what = "messages of an earlier spec wait, and are given up after two minutes without the rights"
         return Grant(True, f"{own.message}. But {what}: {debt.case.grant.message}", holds=not debt.given_up)
 
-    def may_send(self, uid: str) -> bool:
-        """Whether an attempt may begin now: what is not reviewed at all, as no source is served, is not sent."""
+    def may_send(self, uid: str, timeout: float) -> bool:
+        """Whether an attempt that takes ``timeout`` seconds at most may begin now.
+
+        What is not reviewed at all, as no source is served, is not sent.
+        """
         cases = self._of_uid(uid)
         if not any(case.questions for case in cases):
             return False
-        now = self._clock()
-        if not all(now - self._within[uid] < case.asked for case in cases):
+        oldest = self._clock() - begin_within(timeout)
+        if not all(oldest < case.asked for case in cases):
             return False
         own, debt = self._of.get(uid), self._owed.get(uid)
         lacking = own is None or own.denied < math.inf
@@ -172,7 +173,6 @@ class Access:
         cases = self._of_uid(uid)
         self._of.pop(uid, None)
         self._owed.pop(uid, None)
-        self._within.pop(uid, None)
         self._left.pop(uid, None)
         for case in cases:
             self._leave(uid, case)

@@ -51,8 +51,8 @@ class Lane:
     ``fresh`` says that the outbox may hold messages that are due; ``due`` is the earliest known time of a later one,
     ``wake`` the time for which the dispatcher has an alarm set. ``gone`` is set when the endpoint answered 410.
     ``workers`` counts those that take from here, ``in_flight`` the attempts under way. ``shared`` is the rate limit of
-    several lanes together; ``permitted`` is asked, with the
-    subscription's uid, before each attempt.
+    several lanes together; ``permitted`` is asked before each attempt, with the subscription's uid and the seconds that
+    the attempt takes at most.
     """
 
     __slots__ = (
@@ -62,7 +62,7 @@ class Lane:
     )
 
     def __init__(
-        self, target: Target, shared: Bucket | None = None, permitted: Callable[[str], bool] = lambda _: True
+        self, target: Target, shared: Bucket | None = None, permitted: Callable[[str, float], bool] = lambda _, __: True
     ) -> None:
         self.target = target
         self.permitted = permitted
@@ -91,7 +91,8 @@ class Lane:
     @property
     def open(self) -> bool:
         """Whether messages may be sent at all."""
-        return not (self.closed or self.gone or self.target.paused) and self.permitted(self.target.subscription)
+        target = self.target
+        return not (self.closed or self.gone or target.paused) and self.permitted(target.subscription, target.timeout)
 
     def ready_at(self, now: float) -> float:
         """When the next attempt may begin; infinity when that is no matter of time."""

@@ -45,7 +45,7 @@ class Dispatcher:
     ``on_attempt`` is called once for each recorded attempt and must be quick; ``on_breaker`` when the circuit breaker
     of a subscription opened (True) or closed. ``clock`` gives Unix time. ``namespace_rate`` is how many attempts per
     second all subscriptions of a namespace may begin together; 0: any number. ``may_send`` is asked of each,
-    ``standing`` of each message, ``trace`` for headers of each attempt.
+    with the seconds that an attempt takes at most, ``standing`` of each message, ``trace`` for headers of each attempt.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Dispatcher:
         clock: Callable[[], float],
         on_breaker: Callable[[str, bool], None] = lambda _, __: None,
         namespace_rate: int = 0,
-        may_send: Callable[[str], bool] = lambda _: True,
+        may_send: Callable[[str, float], bool] = lambda _, __: True,
         trace: Trace | None = None,
         standing: Callable[[Message], Standing] = lambda _: Standing.GOOD,
     ) -> None:

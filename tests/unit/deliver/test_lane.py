@@ -27,6 +27,18 @@ def took(lane: Lane, count: int) -> list[int]:
     return [claimed.row for _ in range(count) if (claimed := lane.take(NOW)) is not None]
 
 
+def taken(lane: Lane, now: float = NOW) -> Claimed:
+    claimed = lane.take(now)
+    assert claimed is not None
+    return claimed
+
+
+def wished(lane: Lane, now: float = NOW) -> Wish:
+    wish = lane.wish(now)
+    assert wish is not None
+    return wish
+
+
 def broken(lane: Lane) -> Lane:
     for _ in range(THRESHOLD):
         lane.judge(True, NOW)
@@ -64,6 +76,14 @@ def test_a_lane_wants_nothing_when_nothing_new_is_known_or_nothing_may_be_sent()
     assert Lane(dataclasses.replace(TARGET, paused=True)).wish(NOW) is None
 
 
+def test_whether_an_attempt_may_begin_is_asked_for_as_long_as_it_takes_at_the_target_in_force():
+    lane = Lane(dataclasses.replace(TARGET, timeout=30), permitted=lambda _, timeout: timeout < 30)
+    assert lane.accept(claims(1), NOW) == [1], "it is given back"
+    lane.retarget(dataclasses.replace(TARGET, timeout=1))
+    assert lane.accept(claims(1), NOW) == []
+    assert took(lane, 1) == [1]
+
+
 def test_it_asks_for_no_more_workers_than_messages_or_concurrency():
     lane = Lane(TARGET)
     lane.accept(claims(2), NOW)
@@ -76,7 +96,7 @@ def test_it_asks_for_no_more_workers_than_messages_or_concurrency():
 def test_no_more_are_in_flight_than_a_lowered_concurrency_allows():
     lane = Lane(TARGET)
     lane.accept(claims(8), NOW)
-    held = [lane.take(NOW) for _ in range(4)]
+    held = [taken(lane) for _ in range(4)]
     assert lane.retarget(dataclasses.replace(TARGET, max_in_flight=2)) == []
     for claimed in held[:2]:
         assert lane.take(NOW) is None
@@ -126,7 +146,7 @@ def test_a_backlog_of_retries_leaves_a_place_and_a_claim_to_new_messages():
     assert took(lane, 4) == [1, 2, 3]  # the fourth place stays free
     assert lane.idle_places == 0  # nobody is hired to find that out
     lane.accept(claims(2, first=20, attempts=1), NOW)
-    assert lane.wish(NOW) is None or lane.wish(NOW).retries <= 3
+    assert lane.wish(NOW) is None or wished(lane).retries <= 3
     lane.accept(claims(2, first=10), NOW)
     assert took(lane, 2) == [10]
 
@@ -177,7 +197,7 @@ def test_a_broken_lane_claims_and_sends_one_at_a_time_and_only_after_a_pause():
     assert later > NOW
     assert lane.wish(later) == Wish(1, 1, ROOM)
     assert lane.accept(claims(2), later) == [2]
-    probe = lane.take(later)
+    probe = taken(lane, later)
     assert lane.take(later) is None
     assert lane.wish(later) is None
     lane.ended(probe)
@@ -188,7 +208,7 @@ def test_a_broken_lane_claims_and_sends_one_at_a_time_and_only_after_a_pause():
 def test_a_probe_waits_for_attempts_that_began_before_the_lane_broke():
     lane = Lane(TARGET)
     lane.accept(claims(2), NOW)
-    early = [lane.take(NOW), lane.take(NOW)]
+    early = [taken(lane), taken(lane)]
     broken(lane)
     later = NOW + 3600
     assert lane.wish(later) is None
@@ -205,7 +225,7 @@ def test_what_was_claimed_in_no_order_is_given_back_when_order_is_asked_for():
 
 def filled(lane: Lane, now: float) -> int:
     """One full claim, all of it sent; returns how many messages it had."""
-    wish = lane.wish(now)
+    wish = wished(lane, now)
     lane.filled(now)
     first = int(now * 1e6)
     assert lane.accept(claims(wish.messages, first), now) == []
@@ -224,8 +244,8 @@ def test_a_lane_that_took_long_or_was_not_filled_goes_back_to_twice_its_concurre
     lane = Lane(TARGET)
     for step in range(8):
         filled(lane, NOW + step * 0.1)
-    assert lane.wish(NOW + 0.8).messages > 8
-    assert lane.wish(NOW + 0.7 + QUICK_SECONDS).messages == 8
+    assert wished(lane, NOW + 0.8).messages > 8
+    assert wished(lane, NOW + 0.7 + QUICK_SECONDS).messages == 8
     assert [filled(lane, NOW + step) for step in (10, 11, 12)] == [8, 8, 8], "a slow one never claims more"
 
 
@@ -234,5 +254,5 @@ def test_a_large_claim_leaves_the_bounds_on_retries_and_bytes_as_they_are():
     for step in range(8):
         filled(lane, NOW + step * 0.1)
     lane.accept(claims(1, size=ROOM // 4), NOW + 0.8)
-    wish = lane.wish(NOW + 0.8)
+    wish = wished(lane, NOW + 0.8)
     assert (wish.messages, wish.retries, wish.room) == (255, 6, ROOM - ROOM // 4)

@@ -14,7 +14,7 @@ def claim(row: int) -> Claimed:
 
 def test_a_claimed_message_waits_while_permission_is_lacking_and_goes_on_with_the_same_lane():
     permitted = {"sub"}
-    lane = Lane(TARGET, permitted=permitted.__contains__)
+    lane = Lane(TARGET, permitted=lambda uid, _: uid in permitted)
     assert lane.accept([claim(1), claim(2)], NOW) == []
     assert lane.take(NOW) == claim(1), "the control: with permission it goes"
     lane.hold_back(NOW - 1)  # gives back what waits
