@@ -253,7 +253,7 @@ class ServiceAccountToken:
 Auth = StaticAuth | ClientCredentials | ServiceAccountToken
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class TlsProfile:
     """What TLS to one destination asks for beyond the usual, PEM texts resolved; empty where it does not.
 

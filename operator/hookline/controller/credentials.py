@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from hookline import reasons
 from hookline.controller.polled import Name
@@ -29,8 +29,8 @@ from hookline.spec import (
 )
 
 CheckUrl = Callable[[str], str]
-CheckProfile = Callable[[TlsProfile], None]
-"""Whether TLS can be spoken with this. Raises InvalidKey."""
+AdmitProfile = Callable[[str, TlsProfile], Awaitable[TlsProfile]]
+"""A namespace and what it asks of TLS: the same, kept once, when TLS can be spoken with it. Raises InvalidKey."""
 
 CONFIG_MAPS = "configmaps"
 HEADER_LIMIT = 4096
@@ -46,8 +46,9 @@ _USERNAME, _PASSWORD = "username", "password"  # of kubernetes.io/basic-auth
 _CERTIFICATE, _PRIVATE_KEY = "tls.crt", "tls.key"  # of kubernetes.io/tls
 
 
-def unchecked(_: TlsProfile) -> None:
+async def unchecked(_: str, profile: TlsProfile) -> TlsProfile:
     """Any profile will do: the deliver room looks at it anyhow."""
+    return profile
 
 
 def references(subscription: Subscription) -> Iterator[Name]:
@@ -105,7 +106,7 @@ async def resolve_auth(subscription: Subscription, secrets: Secrets) -> Auth | N
     return None
 
 
-async def resolve_tls(subscription: Subscription, secrets: Secrets, url: str, check: CheckProfile) -> TlsProfile | None:
+async def resolve_tls(subscription: Subscription, secrets: Secrets, url: str, admit: AdmitProfile) -> TlsProfile | None:
     """What TLS to ``url`` asks for, with the certificates of Secrets and ConfigMaps. Raises NotReadyError."""
     spec, namespace = subscription.tls, subscription.namespace
     if spec is None:
@@ -116,15 +117,18 @@ async def resolve_tls(subscription: Subscription, secrets: Secrets, url: str, ch
         )
     authorities = certificate = private_key = ""
     if spec.authorities is not None:
-        authorities = await _authorities(secrets, namespace, spec.authorities, check)
+        authorities = await _authorities(secrets, namespace, spec.authorities, admit)
     if spec.certificate:
         secret = await secrets.read(namespace, spec.certificate)
         certificate, private_key = (text_of(secret, spec.certificate, key) for key in (_CERTIFICATE, _PRIVATE_KEY))
         try:
-            check(TlsProfile(certificate=certificate, private_key=private_key))
+            await admit(namespace, TlsProfile(certificate=certificate, private_key=private_key))
         except InvalidKey as error:
             raise NotReadyError(reasons.SECRET_INVALID, f"Secret {spec.certificate!r}: {error}") from None
-    return TlsProfile(authorities, certificate, private_key, spec.min_version)
+    try:
+        return await admit(namespace, TlsProfile(authorities, certificate, private_key, spec.min_version))
+    except InvalidKey as error:
+        raise NotReadyError(reasons.SECRET_INVALID, f"`spec.destination.tls`: {error}") from None
 
 
 async def _value(secrets: Secrets, namespace: str, ref: SecretRef, form: tuple[re.Pattern[str], str]) -> str:
@@ -149,14 +153,14 @@ async def _basic(secrets: Secrets, namespace: str, name: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
 
 
-async def _authorities(secrets: Secrets, namespace: str, ref: SecretRef | ConfigMapRef, check: CheckProfile) -> str:
+async def _authorities(secrets: Secrets, namespace: str, ref: SecretRef | ConfigMapRef, admit: AdmitProfile) -> str:
     if isinstance(ref, ConfigMapRef):
         kind, invalid, text = "ConfigMap", reasons.CONFIG_MAP_INVALID, await _config_value(secrets, namespace, ref)
     else:
         kind, invalid, text = "Secret", reasons.SECRET_INVALID, await secrets.value(namespace, ref)
     problem = "" if text else "it is empty"  # which would mean: the system's authorities
     try:
-        check(TlsProfile(authorities=text))
+        await admit(namespace, TlsProfile(authorities=text))
     except InvalidKey as error:
         problem = str(error)
     if problem:

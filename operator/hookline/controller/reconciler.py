@@ -14,7 +14,7 @@ from typing import Protocol
 
 from hookline import paths, reasons
 from hookline.controller.access import Access
-from hookline.controller.credentials import CheckProfile, CheckUrl, check_token_url, references, unchecked
+from hookline.controller.credentials import AdmitProfile, CheckUrl, check_token_url, references, unchecked
 from hookline.controller.endpoint import path_secret_name
 from hookline.controller.kinds import check_kinds, check_scope
 from hookline.controller.listing import list_objects
@@ -70,8 +70,8 @@ class Reconciler:
     """Keeps the applier's state equal to the declared one.
 
     ``parse`` is the api room's, ``resolve`` finds the served resource of an apiVersion and kind (raises NotServed),
-    ``check_url`` is the address guard's, ``check_profile`` reads certificates. ``failed`` has the uids of those whose
-    look ended with an error other than their spec's, to be tried again. ``access`` knows what ServiceAccounts may
+    ``check_url`` is the address guard's, ``admit_profile`` looks at certificates. ``failed`` has the uids of those
+    whose look ended with an error other than their spec's, to be tried again. ``access`` knows what ServiceAccounts may
     watch, ``quota`` says who has a place; ``scope_keys`` which scopes a subscription needs.
     """
 
@@ -86,7 +86,7 @@ class Reconciler:
         namespaces: Sequence[str] = (),
         quota: Quota | None = None,
         scope_keys: ScopeKeys = lambda _, __: frozenset(),
-        check_profile: CheckProfile = unchecked,
+        admit_profile: AdmitProfile = unchecked,
         key_overlap: float = OVERLAP_SECONDS,
         clock: Callable[[], float] = time.time,
         secret_metadata: bool = False,
@@ -100,7 +100,7 @@ class Reconciler:
         self._parse = parse
         self._resolve = resolve
         self._check_url = check_url
-        self._check_profile = check_profile
+        self._admit_profile = admit_profile
         self._access = access
         self._namespaces = tuple(namespaces)
         self._objects: dict[str, Object] = {}
@@ -257,7 +257,7 @@ class Reconciler:
         await self._applier.activate(subscription, resources)
         self._use(subscription.uid, frozenset(_references(subscription)))
         await self._applier.requested(subscription)
-        prepared = await prepare(subscription, self.secrets, self._check_url, self._check_profile)
+        prepared = await prepare(subscription, self.secrets, self._check_url, self._admit_profile)
         self._applier.send_to(subscription.uid, prepared.target)
         self._again.pop(subscription.uid, None)
         if prepared.again is not None:

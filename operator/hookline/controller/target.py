@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from hookline import reasons
-from hookline.controller.credentials import HEADER_LIMIT, CheckProfile, CheckUrl, resolve_auth, resolve_tls, unchecked
+from hookline.controller.credentials import HEADER_LIMIT, AdmitProfile, CheckUrl, resolve_auth, resolve_tls, unchecked
 from hookline.controller.endpoint import path_secret_name, with_generated_path
 from hookline.controller.secrets import Secrets
 from hookline.controller.signing import Signing, signing_keys
@@ -43,7 +43,7 @@ def literal_endpoint(subscription: Subscription, check_url: CheckUrl) -> str:
 
 
 async def prepare(
-    subscription: Subscription, secrets: Secrets, check_url: CheckUrl, check_profile: CheckProfile = unchecked
+    subscription: Subscription, secrets: Secrets, check_url: CheckUrl, admit_profile: AdmitProfile = unchecked
 ) -> Prepared:
     """Resolve everything that sending needs. What a Secret lacks or holds wrongly is a finding, not an error."""
     endpoint = literal_endpoint(subscription, check_url)
@@ -56,7 +56,7 @@ async def prepare(
             url = await with_generated_path(url, subscription, secrets)
         headers = await _headers(subscription, secrets)
         auth = await resolve_auth(subscription, secrets)
-        tls = await resolve_tls(subscription, secrets, url, check_profile)
+        tls = await resolve_tls(subscription, secrets, url, admit_profile)
     except NotReadyError as error:
         again = signing.again if signing is not None else None
         return Prepared(None, _finding(subscription, error.reason, str(error), endpoint, signing), again)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hookline.controller.credentials import check_token_url, references, resolve_auth, resolve_tls
 from hookline.controller.secrets import Secrets
-from hookline.deliver.tls import check_profile
+from hookline.deliver.profiles import Profiles
 from hookline.errors import DestinationRefused, NotReadyError, SpecError
 from hookline.model import ClientCredentials, ServiceAccountToken, StaticAuth
 from hookline.spec import (
@@ -55,7 +55,7 @@ async def auth(spec, api, **changes):
 
 
 async def tls(spec, api, url="https://a.example/"):
-    return await resolve_tls(subscription(tls=spec), Secrets(api, lambda _: None), url, check_profile)
+    return await resolve_tls(subscription(tls=spec), Secrets(api, lambda _: None), url, Profiles().admit)
 
 
 async def test_each_method_becomes_its_header():
@@ -211,7 +211,10 @@ async def test_a_changed_secret_or_config_map_takes_effect():
         await reconciler.secrets.polled.poll()
         await reconciler.drain()
         target = applier.targets["u1"]
-        return target and (target.auth.value, target.tls.authorities)
+        if target is None:
+            return None
+        assert isinstance(target.auth, StaticAuth)
+        return target.auth.value, target.tls and target.tls.authorities
 
     assert await now() == ("Bearer one", "first")
     api.secrets["s"] = secret(version="2", k="two")
