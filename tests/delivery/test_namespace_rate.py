@@ -7,14 +7,13 @@ import time
 
 import pytest
 
-from hookline.deliver.bucket import Bucket
 from hookline.deliver.client import Client
 from hookline.deliver.dial import tls_context
 from hookline.deliver.lane import Lane
+from hookline.deliver.share import Share
 from hookline.deliver.worker import Dispatcher
 from hookline.model import Claimed, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
-from hookline.spec import RateLimit
 from support.dispatching import JUDGE
 from support.receiver import Receiver
 from support.sending import LOOPBACK, Attempts, message, target
@@ -22,7 +21,7 @@ from support.sending import LOOPBACK, Attempts, message, target
 NOW = 1_700_000_000.0
 
 
-def lane(shared: Bucket | None) -> Lane:
+def lane(shared: Share) -> Lane:
     made = Lane(target("https://a.example/", max_in_flight=64), shared)
     made.accept([Claimed(number, message(number), 0, NOW) for number in range(40)], NOW)
     return made
@@ -37,7 +36,7 @@ def taken(lanes: list[Lane], now: float) -> int:
 
 
 def test_lanes_that_share_a_rate_keep_it_together():
-    shared = Bucket(RateLimit(10, 10))
+    shared = Share(rate=10)
     lanes = [lane(shared), lane(shared)]
     assert taken(lanes, NOW) == 10
     assert taken(lanes, NOW + 1) == 10
@@ -45,11 +44,11 @@ def test_lanes_that_share_a_rate_keep_it_together():
 
 
 def test_the_control_without_it_each_goes_as_fast_as_it_can():
-    assert taken([lane(None), lane(None)], NOW) == 80
+    assert taken([lane(Share()), lane(Share())], NOW) == 80
 
 
 def test_another_namespace_has_its_own():
-    mine, other = Bucket(RateLimit(1, 1)), Bucket(RateLimit(10, 10))
+    mine, other = Share(rate=1), Share(rate=10)
     assert taken([lane(mine)], NOW) == 1
     assert taken([lane(other)], NOW) == 10
 

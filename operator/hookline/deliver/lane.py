@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from hookline.deliver.breaker import Breaker
 from hookline.deliver.bucket import Bucket
+from hookline.deliver.share import PIECE, Share
 from hookline.model import Claimed, Target
 
 ROOM = 4 * 1024 * 1024
@@ -50,23 +51,24 @@ class Lane:
 
     ``fresh`` says that the outbox may hold messages that are due; ``due`` is the earliest known time of a later one,
     ``wake`` the time for which the dispatcher has an alarm set. ``gone`` is set when the endpoint answered 410.
-    ``workers`` counts those that take from here, ``in_flight`` the attempts under way. ``shared`` is the rate limit of
-    several lanes together; ``permitted`` is asked before each attempt, with the subscription's uid and the seconds that
-    the attempt takes at most.
+    ``workers`` counts those that take from here, ``in_flight`` the attempts under way. ``share`` is what it has
+    together with other lanes; ``permitted`` is asked before each attempt, with the subscription's uid and the seconds
+    that the attempt takes at most.
     """
 
     __slots__ = (
         *("_batch", "_bucket", "_filled_at", "_fresh", "_held", "_held_back"),
-        *("_past", "_retries", "_retrying", "_shared", "_size"),
-        *("breaker", "closed", "due", "fresh", "gone", "in_flight", "permitted", "target", "wake", "workers"),
+        *("_past", "_retries", "_retrying", "_size"),
+        *("breaker", "closed", "due", "fresh", "gone", "in_flight", "permitted", "share", "target", "wake"),
+        "workers",
     )
 
     def __init__(
-        self, target: Target, shared: Bucket | None = None, permitted: Callable[[str, float], bool] = lambda _, __: True
+        self, target: Target, share: Share | None = None, permitted: Callable[[str, float], bool] = lambda _, __: True
     ) -> None:
         self.target = target
         self.permitted = permitted
-        self._shared = shared
+        self.share = share or Share()
         self.fresh = True
         self.due = math.inf
         self.wake = math.inf
@@ -99,14 +101,14 @@ class Lane:
         if not self.open:
             return math.inf
         rated = self._bucket.ready_at(now) if self._bucket else now
-        if self._shared:
-            rated = max(rated, self._shared.ready_at(now))
+        if self.share.bucket:
+            rated = max(rated, self.share.bucket.ready_at(now))
         return max(self._held_back, self.breaker.ready_at(now), rated)
 
     @property
     def places(self) -> int:
         """How many attempts may be under way at the same time."""
-        return 1 if self.breaker.open else self.target.max_in_flight
+        return 1 if self.breaker.open or self.share.crowded else self.target.max_in_flight
 
     @property
     def retry_places(self) -> int:
@@ -135,7 +137,7 @@ class Lane:
         """What to claim now; None when nothing may be due, there is enough, or nothing may be sent."""
         if not (self.fresh and self.open and now >= self._held_back):
             return None
-        room = ROOM - self._size
+        room = min(ROOM - self._size, PIECE)
         if self.breaker.open:
             probe = self.breaker.allows(now) and not self.in_flight and not self.queued
             return Wish(1, 1, room) if probe else None
@@ -167,6 +169,7 @@ class Lane:
             (self._retries if claimed.attempts else self._fresh).append(claimed)
             self._held[claimed.row] = size = len(claimed.message.body)
             self._size += size
+            self.share.hold(size)
         return refused
 
     @property
@@ -183,9 +186,10 @@ class Lane:
         claimed = self._next()
         if claimed is not None:
             self.in_flight += 1
+            self.share.in_flight += 1
             self._retrying += claimed.attempts > 0
             self.breaker.begin()
-            for bucket in (self._bucket, self._shared):
+            for bucket in (self._bucket, self.share.bucket):
                 if bucket:
                     bucket.take(now)
         return claimed
@@ -202,6 +206,7 @@ class Lane:
     def ended(self, claimed: Claimed) -> None:
         """An attempt is over, whatever came of it."""
         self.in_flight -= 1
+        self.share.in_flight -= 1
         self._retrying -= claimed.attempts > 0
 
     def unmade(self) -> None:
@@ -225,7 +230,9 @@ class Lane:
         Returns whether its attempt, if there was one, was at the present target.
         """
         current = row in self._held and row not in self._past
-        self._size -= self._held.pop(row, 0)
+        size = self._held.pop(row, 0)
+        self._size -= size
+        self.share.hold(-size)
         self._past.discard(row)
         return current
 
@@ -254,7 +261,10 @@ class Lane:
     def close(self) -> list[int]:
         """End the lane. Returns the rows to give back."""
         self.closed = True
-        return self._drain()
+        rows = self._drain()
+        for row in list(self._held):  # of what is under way nobody tells a lane that is gone
+            self.settled(row)
+        return rows
 
     def _drain(self) -> list[int]:
         rows = [claimed.row for queue in (self._retries, self._fresh) for claimed in queue]

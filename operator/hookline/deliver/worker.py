@@ -14,18 +14,16 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from weakref import WeakValueDictionary
 
 from hookline.deliver.alarms import Alarms
 from hookline.deliver.attempt import Attempts, Judge, Sender, Trace, expired
-from hookline.deliver.bucket import Bucket
 from hookline.deliver.lane import Lane, Wish
 from hookline.deliver.outbox import Outbox
 from hookline.deliver.recorder import Backoff, Recorder, where
+from hookline.deliver.share import Shares
 from hookline.deliver.verdict import Result, throttled_until, trouble
 from hookline.errors import StoreError
 from hookline.model import Attempt, Claimed, Message, Standing, Target, Verdict
-from hookline.spec import RateLimit
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +60,7 @@ class Dispatcher:
         standing: Callable[[Message], Standing] = lambda _: Standing.GOOD,
     ) -> None:
         self._may_send = may_send
-        self._namespace_rate = namespace_rate
-        self._buckets: WeakValueDictionary[str, Bucket] = WeakValueDictionary()
+        self._shares = Shares(namespace_rate)
         self._store = store
         self._client = client
         self._attempts = Attempts(client, judge, clock, trace, standing)
@@ -110,7 +107,7 @@ class Dispatcher:
         """
         lane = self._lanes.get(target.subscription)
         if lane is None:
-            lane = self._lanes[target.subscription] = Lane(target, self._shared(target.namespace), self._may_send)
+            lane = self._lanes[target.subscription] = Lane(target, self._shares.of(target.namespace), self._may_send)
         elif lane.target == target:
             return
         else:
@@ -124,15 +121,6 @@ class Dispatcher:
         if lane is not None:
             self._retarget(lane, replace(lane.target))
             self._rouse(lane)
-
-    def _shared(self, namespace: str) -> Bucket | None:
-        """What limits all lanes of a namespace together; it lasts as long as one of them does."""
-        if not self._namespace_rate:
-            return None
-        bucket = self._buckets.get(namespace)
-        if bucket is None:
-            bucket = self._buckets[namespace] = Bucket(RateLimit(self._namespace_rate, self._namespace_rate))
-        return bucket
 
     def _retarget(self, lane: Lane, target: Target) -> None:
         if lane.breaker.open:
@@ -230,11 +218,11 @@ class Dispatcher:
             if due:
                 lane.fresh = True
                 self._stale.add(lane)
-        lanes, self._ready = self._ready, set()
+        lanes, self._ready = self._ready | self._shares.fed(), set()
         wishes: dict[str, Wish] = {}
         for lane in lanes:
             self._hire(lane, now)
-            if (wish := lane.wish(now)) is not None:
+            if (wish := lane.wish(now)) is not None and lane.share.reserve(lane):
                 lane.fresh = not wish.retries  # what was not asked for stays; a notice meanwhile sets it again
                 wishes[lane.target.subscription] = wish
         if not wishes:
@@ -250,7 +238,10 @@ class Dispatcher:
         except BaseException:
             self.notify(wishes)
             raise
+        finally:
+            self._shares.settle()
         self._hand_out(claims, wishes)
+        self._feed_others()
         await self._recorder.space()  # what expired is recorded without a worker
 
     def _hand_out(self, claims: Sequence[Claimed], wishes: Mapping[str, Wish]) -> None:
@@ -366,6 +357,11 @@ class Dispatcher:
             self._rouse(lane)
             self._on_breaker(lane.target.subscription, lane.breaker.open)
 
+    def _feed_others(self) -> None:
+        """Look at those that wait for room, when there is some."""
+        if self._shares.feeds:
+            self._wake.set()
+
     def _recorded(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:
             subscription = attempt.claimed.message.subscription
@@ -382,6 +378,7 @@ class Dispatcher:
                 self._on_attempt(attempt if current else replace(attempt, current=False))
             except Exception as error:  # noqa: BLE001 (who listens must not stop the delivery)
                 logger.error("on_attempt broke: %s", where(error))  # noqa: TRY400
+        self._feed_others()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

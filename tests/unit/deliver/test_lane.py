@@ -8,6 +8,7 @@ import pytest
 
 from hookline.deliver.breaker import THRESHOLD
 from hookline.deliver.lane import QUICK_SECONDS, ROOM, Lane, Wish
+from hookline.deliver.share import PIECE
 from hookline.model import Claimed, Message, SigningKeys, Target
 from hookline.spec import RateLimit, RetryPolicy
 
@@ -48,13 +49,13 @@ def broken(lane: Lane) -> Lane:
 
 def test_a_lane_wants_twice_its_concurrency_and_claims_again_only_when_half_of_it_is_used():
     lane = Lane(TARGET)
-    assert lane.wish(NOW) == Wish(8, 6, ROOM)
+    assert lane.wish(NOW) == Wish(8, 6, PIECE)
     lane.accept(claims(8), NOW)
     assert lane.wish(NOW) is None
     assert took(lane, 3) == [1, 2, 3]
     assert lane.wish(NOW) is None
     assert took(lane, 1) == [4]
-    assert lane.wish(NOW) == Wish(4, 4, ROOM)
+    assert lane.wish(NOW) == Wish(4, 4, PIECE)
 
 
 def test_what_was_tried_at_a_former_target_is_told_apart_until_it_is_recorded():
@@ -132,7 +133,7 @@ def test_another_target_opens_a_lane_that_was_gone_held_back_or_broken():
     lane.hold_back(NOW + 60)
     assert lane.wish(NOW) is None
     lane.retarget(dataclasses.replace(TARGET, url="https://b.example/"))
-    assert lane.wish(NOW) == Wish(8, 6, ROOM)
+    assert lane.wish(NOW) == Wish(8, 6, PIECE)
 
 
 def test_a_quarter_of_the_places_but_at_least_one_of_several_is_kept_for_first_attempts():
@@ -160,7 +161,7 @@ def test_the_control_without_retries_all_places_are_taken():
 def test_a_queue_that_is_full_of_retries_still_claims_first_attempts():
     lane = Lane(TARGET)
     lane.accept(claims(6, attempts=1), NOW)
-    assert lane.wish(NOW) == Wish(1, 0, ROOM)
+    assert lane.wish(NOW) == Wish(1, 0, PIECE)
 
 
 def test_the_older_message_goes_first_whether_it_was_tried_or_not():
@@ -178,7 +179,7 @@ def test_large_messages_are_not_claimed_beyond_the_lanes_room():
     lane.settled(1)
     assert lane.wish(NOW) is None
     lane.settled(2)
-    assert lane.wish(NOW) == Wish(8, 6, ROOM // 2)
+    assert lane.wish(NOW) == Wish(8, 6, PIECE)
 
 
 def test_a_rate_limited_lane_says_when_it_may_go_on():
@@ -195,14 +196,14 @@ def test_a_broken_lane_claims_and_sends_one_at_a_time_and_only_after_a_pause():
     assert lane.wish(NOW) is None
     later = lane.ready_at(NOW)
     assert later > NOW
-    assert lane.wish(later) == Wish(1, 1, ROOM)
+    assert lane.wish(later) == Wish(1, 1, PIECE)
     assert lane.accept(claims(2), later) == [2]
     probe = taken(lane, later)
     assert lane.take(later) is None
     assert lane.wish(later) is None
     lane.ended(probe)
     assert lane.judge(False, later) == (True, [])
-    assert lane.wish(later) == Wish(8, 6, ROOM)
+    assert lane.wish(later) == Wish(8, 6, PIECE)
 
 
 def test_a_probe_waits_for_attempts_that_began_before_the_lane_broke():
@@ -255,4 +256,4 @@ def test_a_large_claim_leaves_the_bounds_on_retries_and_bytes_as_they_are():
         filled(lane, NOW + step * 0.1)
     lane.accept(claims(1, size=ROOM // 4), NOW + 0.8)
     wish = wished(lane, NOW + 0.8)
-    assert (wish.messages, wish.retries, wish.room) == (255, 6, ROOM - ROOM // 4)
+    assert (wish.messages, wish.retries, wish.room) == (255, 6, PIECE)
