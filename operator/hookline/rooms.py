@@ -26,8 +26,8 @@ from hookline.deliver.consents import Consents
 from hookline.deliver.dial import tls_context
 from hookline.deliver.guard import AddressPolicy
 from hookline.deliver.handshake import origin_of
+from hookline.deliver.profiles import Profiles
 from hookline.deliver.proxy import Proxy
-from hookline.deliver.tls import check_profile
 from hookline.deliver.verdict import judge
 from hookline.deliver.worker import Dispatcher
 from hookline.flow import Flow
@@ -129,7 +129,7 @@ class Rooms:
             settings.namespaces,
             Quota(settings.max_subscriptions_per_namespace, settings.max_informers_per_namespace),
             scope_keys,
-            check_profile,
+            Profiles().admit,
             settings.key_overlap_seconds,
             secret_metadata=settings.allow_secret_metadata,
         )
