@@ -123,16 +123,22 @@ async def test_the_control_with_room_for_all_it_holds_all(store):
     await running
 
 
-async def test_with_many_attempts_under_way_each_lane_of_the_namespace_makes_one_at_a_time(store, monkeypatch):
-    monkeypatch.setattr(share, "ATTEMPTS", 50)
+@pytest.mark.parametrize(("crowd", "most", "busy"), [(10, 25, 25), (10, 1000, LANES), (1000, 1000, LANES * 5)])
+async def test_in_a_crowd_each_lane_makes_one_attempt_at_a_time_and_beyond_it_they_take_turns(
+    store, monkeypatch, crowd, most, busy
+):
+    monkeypatch.setattr(share, "CROWD", crowd)
+    monkeypatch.setattr(share, "ATTEMPTS", most)
     await backlog(store, "hung", 1)
     sender, attempts = Sender(), Attempts()
     dispatcher = Dispatcher(store, sender, JUDGE, attempts, time.time)
-    running = asyncio.create_task(dispatcher.run())
     for number in range(LANES):
         dispatcher.set_target(lane("hung", number))
-    await sender.until(lambda: sender.busy["hung"] >= 50)
-    assert sender.busy["hung"] <= 50 + LANES
+    running = asyncio.create_task(dispatcher.run())
+    await sender.until(lambda: sender.busy["hung"] >= min(busy, LANES))
+    for _ in range(3):  # nothing more comes
+        await store.counts()
+    assert busy <= sender.busy["hung"] <= busy + crowd
     sender.open.set()
     await attempts.until(lambda seen: len(seen) == LANES * 5)
     await dispatcher.stop(0)
@@ -145,7 +151,7 @@ def test_all_namespaces_together_hold_a_bounded_number_of_bytes_and_each_may_hav
     for one in kept[:4]:
         one.hold(share.NAMESPACE_BYTES)
     assert shares.held == share.ALL_BYTES
-    assert [one.room for one in kept] == [0, 0, 0, 0, share.FLOOR, share.FLOOR]
+    assert [one.room for one in kept] == [0, 0, 0, 0, share.FLOOR_BYTES, share.FLOOR_BYTES]
     kept[0].hold(-share.NAMESPACE_BYTES)
     assert kept[5].room == share.NAMESPACE_BYTES
 
@@ -155,4 +161,28 @@ def test_what_a_round_has_promised_is_not_promised_twice():
     lanes = [Lane(lane("busy", number), one) for number in range(1000)]
     promised = sum(one.reserve(each) for each in lanes)
     assert promised == share.NAMESPACE_BYTES // share.PIECE
-    assert len(one.waiting) == 1000 - promised
+    assert not one.feeds
+    one.reserved = 0
+    assert len(one.fed()) == 1000 - promised
+
+
+def test_all_namespaces_together_make_a_bounded_number_of_attempts_and_each_may_have_a_floor():
+    shares = Shares()
+    kept = [shares.of(f"n{number}") for number in range(4)]
+    for one in kept[:2]:
+        one.begin(share.ATTEMPTS)
+    assert [one.places for one in kept] == [0, 0, share.FLOOR_ATTEMPTS, share.FLOOR_ATTEMPTS]
+    kept[0].begin(-share.ATTEMPTS)
+    assert kept[3].places == share.ATTEMPTS
+
+
+def test_of_those_that_wait_for_a_place_as_many_may_try_as_there_are_places_the_longest_first():
+    one = Share()
+    lanes = [Lane(lane("busy", number), one) for number in range(5)]
+    one.begin(share.ATTEMPTS)
+    for each in lanes:
+        one.block(each)
+    assert (one.feeds, one.fed()) == (False, set())
+    one.begin(-2)
+    assert one.feeds
+    assert one.fed() == set(lanes[:2])

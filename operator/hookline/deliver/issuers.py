@@ -15,6 +15,7 @@ from urllib.parse import quote_plus, urlencode
 import httpx
 import orjson
 
+from hookline import reasons
 from hookline.deliver.tokens import Fetch, Token, TokenFailed
 from hookline.deliver.transport import Transports
 from hookline.errors import ApiError
@@ -105,12 +106,15 @@ def read_token(answer: bytes) -> Token:
 def service_account(token: ServiceAccountToken, api: Api) -> Fetch:
     """Ask the cluster for a token of this ServiceAccount and audience.
 
-    One that the API server itself would accept is never handed out: who receives it could act as the ServiceAccount.
+    One that the API server itself accepts is never handed out, nor one for the operator's own API: who receives it could
+    act as the ServiceAccount. The API server is asked by TokenReview, once for each token.
     """
     path = f"/api/v1/namespaces/{token.namespace}/serviceaccounts/{token.name}/token"
     spec = {"audiences": [token.audience], "expirationSeconds": token.expiration_seconds}
 
     async def fetch() -> Token:
+        if token.audience == reasons.AUDIENCE:
+            raise TokenFailed(f"the audience {reasons.AUDIENCE} is Hookline's own; choose one that names the receiver")
         try:
             answer = await api.request("POST", path, body={"spec": spec})
             value, life = answer["status"]["token"], float(answer["spec"]["expirationSeconds"])

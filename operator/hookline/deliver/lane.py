@@ -176,17 +176,22 @@ class Lane:
     def idle_places(self) -> int:
         """How many workers to add."""
         ready = len(self._fresh) + max(0, min(len(self._retries), self.retry_places - self._retrying))
-        return max(0, min(self.places - self.workers, ready))
+        return max(0, min(self.places - self.workers, ready, self.share.places))
 
     def take(self, now: float) -> Claimed | None:
         """The next message for a worker, which begins its attempt now; None tells the worker to end."""
         # A probe is made alone: results of attempts that began before it say nothing of now.
-        if self.in_flight >= self.places or now < self.ready_at(now) or not self.breaker.allows(now):
+        if (
+            self.in_flight >= self.places
+            or not self.share.places
+            or now < self.ready_at(now)
+            or not self.breaker.allows(now)
+        ):
             return None
         claimed = self._next()
         if claimed is not None:
             self.in_flight += 1
-            self.share.in_flight += 1
+            self.share.begin()
             self._retrying += claimed.attempts > 0
             self.breaker.begin()
             for bucket in (self._bucket, self.share.bucket):
@@ -206,7 +211,7 @@ class Lane:
     def ended(self, claimed: Claimed) -> None:
         """An attempt is over, whatever came of it."""
         self.in_flight -= 1
-        self.share.in_flight -= 1
+        self.share.begin(-1)
         self._retrying -= claimed.attempts > 0
 
     def unmade(self) -> None:

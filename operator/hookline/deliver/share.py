@@ -3,7 +3,7 @@
 In: what lanes claim, begin and end. Out: whether one may claim or begin more. ``lane`` and ``worker`` ask.
 
 A tenant's endpoints that never answer hold bodies and connections as long as attempts last, with as many subscriptions
-as the quota allows. A lane may always have one attempt under way, however many the others have.
+as the quota allows. An attempt over TLS with a body of 60 KiB takes some 750 KiB.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ if TYPE_CHECKING:
     from hookline.deliver.lane import Lane
 
 MIB = 1024 * 1024
+CROWD = 256
+"""With so many attempts under way in a namespace, each of its lanes makes one at a time."""
 ATTEMPTS = 512
-"""With so many under way in a namespace, each of its lanes makes one at a time."""
+"""With so many, its lanes take turns."""
+ALL_ATTEMPTS = 1024
+"""With so many in all namespaces together, those of one that has more than ``FLOOR_ATTEMPTS``."""
+FLOOR_ATTEMPTS = 64
 NAMESPACE_BYTES = 64 * MIB
 """The lanes of a namespace claim no more while their messages have bodies of so many bytes."""
 ALL_BYTES = 256 * MIB
-"""Those of all namespaces neither, except that each may have ``FLOOR``."""
-FLOOR = 4 * MIB
+"""Those of all namespaces neither, except that each may have ``FLOOR_BYTES``."""
+FLOOR_BYTES = 4 * MIB
 PIECE = MIB
 """A lane claims so many bytes at a time: what a claim brings is known only afterwards."""
 
@@ -32,26 +37,38 @@ PIECE = MIB
 class Share:
     """Of one namespace. ``rate`` limits how many attempts begin per second (0: any number)."""
 
-    __slots__ = ("__weakref__", "_held", "_shares", "bucket", "in_flight", "reserved", "waiting")
+    __slots__ = ("__weakref__", "_blocked", "_held", "_hungry", "_in_flight", "_shares", "bucket", "reserved")
 
     def __init__(self, shares: Shares | None = None, rate: int = 0) -> None:
         self.bucket = Bucket(RateLimit(rate, rate)) if rate else None
-        self.in_flight = 0
-        self.waiting: set[Lane] = set()
-        self._held = 0
         self.reserved = 0
         self._shares = shares or Shares()
+        self._held = 0
+        self._in_flight = 0
+        self._hungry: set[Lane] = set()
+        self._blocked: dict[Lane, None] = {}
 
     @property
     def crowded(self) -> bool:
         """Whether each lane must do with one attempt at a time."""
-        return self.in_flight >= ATTEMPTS
+        return self._in_flight >= CROWD
+
+    @property
+    def places(self) -> int:
+        """How many attempts may begin."""
+        everybodys = max(ALL_ATTEMPTS - self._shares.in_flight, FLOOR_ATTEMPTS - self._in_flight)
+        return max(0, min(ATTEMPTS - self._in_flight, everybodys))
 
     @property
     def room(self) -> int:
         """How many bytes may be claimed."""
-        everybodys = max(ALL_BYTES - self._shares.held, FLOOR - self._held)
+        everybodys = max(ALL_BYTES - self._shares.held, FLOOR_BYTES - self._held)
         return min(NAMESPACE_BYTES - self._held, everybodys) - self.reserved
+
+    def begin(self, count: int = 1) -> None:
+        """An attempt begins; with -1 one is over."""
+        self._in_flight += count
+        self._shares.in_flight += count
 
     def hold(self, size: int) -> None:
         """So many bytes were claimed; given back, where it is negative."""
@@ -61,12 +78,34 @@ class Share:
     def reserve(self, lane: Lane) -> bool:
         """Whether this lane may claim a piece in this round; else it waits for room (``Shares.fed``)."""
         if self.room < PIECE:
-            self.waiting.add(lane)
-            self._shares.hungry.add(self)
+            self._hungry.add(lane)
+            self._shares.waited_for.add(self)
             return False
         self.reserved += PIECE
         self._shares.reserving.add(self)
         return True
+
+    def block(self, lane: Lane) -> None:
+        """This lane has messages, and waits until there is a place (``Shares.fed``)."""
+        self._blocked[lane] = None
+        self._shares.waited_for.add(self)
+
+    @property
+    def feeds(self) -> bool:
+        """Whether there is something for those that wait."""
+        return bool((self._hungry and self.room >= PIECE) or (self._blocked and self.places))
+
+    def fed(self) -> set[Lane]:
+        """Those that waited and may try again: for places as many as there are, who waited longest first."""
+        lanes: set[Lane] = set()
+        if self.room >= PIECE:
+            lanes, self._hungry = self._hungry, lanes
+        for lane in list(self._blocked)[: self.places]:
+            del self._blocked[lane]
+            lanes.add(lane)
+        if not (self._hungry or self._blocked):
+            self._shares.waited_for.discard(self)
+        return lanes
 
 
 class Shares:
@@ -74,8 +113,9 @@ class Shares:
 
     def __init__(self, rate: int = 0) -> None:
         self.held = 0
+        self.in_flight = 0
         self.reserving: set[Share] = set()
-        self.hungry: set[Share] = set()
+        self.waited_for: set[Share] = set()
         self._rate = rate
         self._of: WeakValueDictionary[str, Share] = WeakValueDictionary()
 
@@ -87,21 +127,16 @@ class Shares:
         return share
 
     def settle(self) -> None:
-        """The round is over: what came of it is held."""
+        """The round of claims is over: what came of it is held."""
         for share in self.reserving:
             share.reserved = 0
         self.reserving.clear()
 
     @property
     def feeds(self) -> bool:
-        """Whether there is room for some that wait."""
-        return any(share.room >= PIECE for share in self.hungry)
+        """Whether there is something for some that wait."""
+        return any(share.feeds for share in self.waited_for)
 
     def fed(self) -> set[Lane]:
         """The lanes that waited and may try again."""
-        lanes: set[Lane] = set()
-        for share in [share for share in self.hungry if share.room >= PIECE]:
-            self.hungry.discard(share)
-            lanes |= share.waiting
-            share.waiting = set()
-        return lanes
+        return {lane for share in list(self.waited_for) for lane in share.fed()}

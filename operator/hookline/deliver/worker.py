@@ -306,7 +306,9 @@ class Dispatcher:
     def _hire(self, lane: Lane, now: float) -> None:
         """Add the workers that a lane can use now, or see to it that somebody looks when it can."""
         ready_at = lane.ready_at(now)
-        if ready_at <= now:
+        if lane.queued and not lane.share.places:
+            lane.share.block(lane)
+        elif ready_at <= now:
             for _ in range(lane.idle_places):
                 lane.workers += 1
                 worker = asyncio.create_task(self._work(lane))
