@@ -94,6 +94,19 @@ def test_a_replay_sends_what_was_chosen_again_and_says_how_it_went(whole):
     assert whole.receiver.ids[before:] == [lost[0], lost[1], lost[1]]
 
 
+def test_ids_that_nothing_stored_has_are_counted_and_fail(whole):
+    [lost] = whole.dead_letters("named", 1)
+    one = whole.hookline("replay", "named", "--id", lost, "--id", "bogus", "--wait")
+    assert one.code == 1
+    assert "all 1 messages were delivered again" in one.out
+    assert "Of 2 that --id names, 1 was selected: the others are not stored any more" in one.err
+    none = whole.hookline("replay", "named", "--id", "bogus", "--wait", "-o", "json")
+    assert (none.code, json.loads(none.out)["status"]["total"]) == (1, 0)
+    assert "Of 1 that --id names, 0 were selected" in none.err
+    control = whole.hookline("replay", "named", "--id", lost, "--wait")
+    assert (control.code, control.err) == (0, "")
+
+
 def test_a_screen_shows_how_far_a_replay_is(whole, screen):
     whole.dead_letters("slow", 1)
     once = {"retry": {"maxAttempts": 1}}

@@ -41,7 +41,8 @@ def in_bash(hookline, line: str) -> list[str]:
     )
     done = hookline.run(["bash", "-c", script, "bash", line])
     assert done.err == ""
-    return done.out.split()
+    words: list[str] = done.out.split()
+    return words
 
 
 @pytest.mark.parametrize(

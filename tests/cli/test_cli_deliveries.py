@@ -103,9 +103,17 @@ def test_followers_in_a_pipe_get_a_line_for_each_change(whole, told):
         assert following.stdout is not None
         first = [json.loads(following.stdout.readline()) for _ in range(2)]
         assert all(item["kind"] == "Delivery" for item in first)
+        named = [f"delivery.hookline.dev/{item['metadata']['name']}" for item in first]
     finally:
         following.terminate()
         assert following.wait(20) == 143
+        following.communicate()
+    following = whole.hookline.start("deliveries", "told", "-f", "--limit", "2", "-o", "name", *whole.api)
+    try:
+        assert following.stdout is not None
+        assert [following.stdout.readline().strip() for _ in range(2)] == named
+    finally:
+        following.terminate()
         following.communicate()
 
 

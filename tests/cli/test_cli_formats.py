@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import yaml
@@ -18,12 +19,13 @@ from support.terminal import PROGRAMS
 CALLS = {
     "status": ("status",),
     "status of one": ("status", "formats"),
-    "deliveries": ("deliveries", "formats"),
-    "deliveries show": ("deliveries", "show", "ID"),
+    "deliveries": ("deliveries", "whsub/formats"),
+    "deliveries show": ("deliveries", "show", "ID", "-s", "webhooksubscription.hookline.dev/formats"),
     "replay": ("replay", "formats", "--state", "delivered", "--wait"),
     "ping": ("ping", "formats"),
     "rotate-key": ("rotate-key", "OWN"),
-    "explain": ("explain", "configmap/formats-0", "--subscription", "formats"),
+    "explain": ("explain", "configmap/formats-0", "--subscription", "whsub/formats"),
+    "new": ("new", "made", "--watch", "cm", "--url", "https://hooks.example.com/a", "--rights", "always"),
     "outbox list": ("outbox", "list"),
 }
 
@@ -37,7 +39,7 @@ def formats(parser: Parser) -> tuple[str, ...]:
 OFFERED = {name: found for name in COMMANDS if (found := formats(parser_of(name, "hookline")))}
 READERS: dict[str, Callable[[str], object]] = {
     "json": json.loads,
-    "yaml": yaml.safe_load,
+    "yaml": lambda text: list(yaml.safe_load_all(text)),
     "name": lambda text: re.findall(r"(?m)^\w+\.hookline\.dev/\S+$", text),
 }
 EVERY = [(call, chosen) for call, words in CALLS.items() for chosen in OFFERED[words[0]]]
@@ -45,11 +47,18 @@ EVERY = [(call, chosen) for call, words in CALLS.items() for chosen in OFFERED[w
 
 def test_the_calls_above_are_of_all_commands_that_offer_formats():
     assert {words[0] for words in CALLS.values()} == set(OFFERED)
-    assert "new" not in OFFERED, "its -o is a file"
+    without = {name for name in COMMANDS if COMMANDS[name].cluster} - set(OFFERED)
+    assert without == {"completion", "version"}
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_json_and_yaml_are_offered_wherever_there_are_formats(name):
+    assert {"json", "yaml"} <= set(OFFERED[name])
+    assert ("name" in OFFERED[name]) is (name not in ("explain", "new", "outbox")), "where there are objects to name"
 
 
 @pytest.fixture(scope="module")
-def identity(whole) -> str:
+def identity(whole: Any) -> Any:
     """A subscription ``formats`` with one delivered message; its id."""
     whole.subscribe("formats")
     before = len(whole.receiver.requests)

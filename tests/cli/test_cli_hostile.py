@@ -84,6 +84,17 @@ def test_who_has_seen_enough_of_a_stream_may_go(hookline, serve, token):
     assert (done.out.splitlines()[-1], done.err) == ("0", "")
 
 
+@pytest.mark.parametrize("words", [(), ("-f",), ("-o", "json")], ids=" ".join)
+def test_where_nobody_is_subscribed_that_is_said_and_no_server_is_asked(hookline, token, words):
+    where = (*words, "--server", "http://127.0.0.1:1", *token, "--timeout", "1")
+    done = hookline("deliveries", *where)
+    sentence = f'There is no delivery in namespace "{hookline.namespace}": there is no WebhookSubscription.\n'
+    assert (done.code, done.err) == (0, sentence)
+    assert (json.loads(done.out)["items"] == []) if "json" in words else (done.out == "")
+    control = hookline("deliveries", "s", *where)
+    assert (control.code, "can't be reached" in control.err) == (1, True)
+
+
 @pytest.mark.parametrize("name", ["status", "deliveries"])
 def test_what_can_not_be_written_is_a_failure_in_a_sentence(hookline, serve, token, name):
     server = serve(EVENT)
@@ -105,6 +116,15 @@ def test_a_terminal_that_has_no_such_letters_gets_escapes(hookline, serve, token
 def test_an_object_that_is_nested_too_deeply_is_refused(hookline):
     done = hookline("explain", "-f", "-", input="[" * 100000)
     assert (done.code, done.err) == (1, "hookline explain: -f -: it is nested too deeply\n")
+
+
+@pytest.mark.parametrize("place", ["b/../d", "..", 7])
+def test_an_object_in_what_is_no_namespace_is_refused(hookline, place):
+    written = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": place}}
+    done = hookline("explain", "-f", "-", input=json.dumps(written))
+    assert (done.code, done.err) == (1, f"hookline explain: -f -: {place!r} is no name of a namespace\n")
+    control = hookline("explain", "-f", "-", input=json.dumps(written | {"metadata": {"name": "a", "namespace": "b"}}))
+    assert control.code == 0
 
 
 @pytest.mark.parametrize(

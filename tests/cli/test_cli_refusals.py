@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from controlplane import ControlPlane
-from support.cluster import Kubectl
+from support.cluster import Kubectl, eventually
 from support.rights import binding, role, user
 from support.schema import CRDS
 from support.served import free_port, token_of
@@ -27,6 +29,9 @@ SUBSCRIPTION = {
     },
 }
 
+BEFORE = ("status", "ping orders", "new orders --watch cm --url https://hooks.example.com/a")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "api-access.md"
+
 
 @pytest.fixture(scope="module")
 def control_plane() -> Iterator[ControlPlane]:
@@ -39,7 +44,7 @@ def control_plane() -> Iterator[ControlPlane]:
 def before(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Done]:
     """What commands say before the kinds are there."""
     bare = CommandLine(control_plane, "default", tmp_path_factory.mktemp("home"))
-    return {name: bare(*name.split()) for name in ("status", "ping orders")}
+    return {name: bare(*name.split()) for name in BEFORE}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +60,7 @@ def crds(before: object, kubectl: Kubectl) -> None:
     kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
 
 
-@pytest.mark.parametrize("name", ["status", "ping orders"])
+@pytest.mark.parametrize("name", BEFORE)
 def test_a_cluster_without_our_kinds_is_told(before, name):
     done = before[name]
     assert (done.code, done.out) == (1, "")
@@ -91,7 +96,9 @@ def test_a_user_whom_nobody_knows_is_told(hookline, tmp_path):
     (tmp_path / "config").write_text(json.dumps(config))
     done = hookline.as_user(tmp_path / "config")("status")
     assert done.code == 1
-    assert "the API server does not know you" in done.err
+    assert re.search(
+        r"the API server https://127\.0\.0\.1:\d+ does not know you: Unauthorized\. Log in again", done.err
+    )
     assert "made-up" not in done.err
 
 
@@ -117,9 +124,37 @@ def test_deliveries_without_the_right_are_refused_by_the_operator(
     account = {"kind": "ServiceAccount", "namespace": namespace, "name": "default"}
     kubectl.apply(read, binding("read", account, namespace), namespace=namespace)
     (tmp_path / "token").write_text(token_of(control_plane, namespace, "default", "hookline.dev"))
-    from support.cluster import eventually
-
     # The operator believes a refusal for some seconds.
     given = ("deliveries", "orders", *server, "--token-file", str(tmp_path / "token"))
     eventually(lambda: hookline(*given).code == 0, "the right counts")
     assert 'cannot list resource "webhooksubscriptions"' not in hookline(*given).err
+
+
+def test_the_role_of_the_page_suffices_and_without_its_second_rule_a_subscription_must_be_named(
+    hookline, control_plane, make_operator, kubectl, namespace, tmp_path: Path
+):
+    kubectl.apply(SUBSCRIPTION, namespace=namespace)
+    port = free_port()
+    make_operator("--api-port", str(port)).start()
+    [told] = re.findall(r"```yaml\n(apiVersion: rbac.*?)```", PAGE.read_text(), re.DOTALL)
+    whole = yaml.safe_load(told)
+    whole["metadata"] = {"name": "read-deliveries"}
+    half = whole | {"rules": whole["rules"][:1]}
+    account = {"kind": "ServiceAccount", "namespace": namespace, "name": "default"}
+    bindings = binding("read-deliveries", user("reader"), namespace), binding("read-deliveries", account, namespace)
+    bindings[1]["metadata"] = {"name": "of-the-account"}
+    kubectl.apply(half, *bindings, namespace=namespace)
+    (tmp_path / "token").write_text(token_of(control_plane, namespace, "default", "hookline.dev"))
+    reader = hookline.as_user(control_plane.user_kubeconfig("reader"))
+    where = ("--server", f"http://127.0.0.1:{port}", "--token-file", str(tmp_path / "token"))
+    eventually(lambda: reader("deliveries", "orders", *where).code == 0, "the right counts")
+    show = reader("deliveries", "show", "msg_a", "-s", "orders", *where)
+    assert 'there is no delivery "msg_a" of orders' in show.err
+    for words, hint in (((), "SUBSCRIPTION"), (("show", "msg_a"), "show msg_a -s SUBSCRIPTION")):
+        done = reader("deliveries", *words, *where)
+        assert (done.code, done.out) == (1, "")
+        assert 'cannot list resource "webhooksubscriptions"' in done.err
+        assert f"name the subscription: hookline deliveries {hint} -n {namespace}\n" in done.err
+    kubectl.apply(whole, namespace=namespace)
+    eventually(lambda: reader("deliveries", *where).code == 0, "the whole role counts")
+    assert 'there is no delivery "msg_a" in namespace' in reader("deliveries", "show", "msg_a", *where).err

@@ -55,7 +55,7 @@ class Ground:
     def environment(self, **ports: int) -> dict[str, str]:
         """What the command gets: the stand-in first in the PATH, and where each pod's port is."""
         path = f"{self.bin}:{self.whole.hookline.environment['PATH']}"
-        return {"PATH": path, "FORWARD": json.dumps(ports), "HOOKLINE_NAMESPACE": self.namespace}
+        return {"PATH": path, "FORWARD": json.dumps(ports), "HOOKLINE_OPERATOR_NAMESPACE": self.namespace}
 
     def called(self, pod: str) -> bool:
         """Whether a port to this pod was opened."""
@@ -144,7 +144,7 @@ def test_pods_that_do_not_run_are_no_operator(ground, whole, token):
 
 def test_what_kubectl_says_is_passed_on(ground, whole, token):
     ground.pod("a")
-    done = whole.hookline("deliveries", "quiet", *token, env={"HOOKLINE_NAMESPACE": ground.namespace})
+    done = whole.hookline("deliveries", "quiet", *token, env={"HOOKLINE_OPERATOR_NAMESPACE": ground.namespace})
     assert done.code == 1
     assert "kubectl port-forward to pod a failed: error: " in done.err
     assert "give its address with --server" in done.err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import re
 import subprocess
@@ -9,14 +11,24 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from hookline import __version__
-from hookline.cli.main import COMMANDS, main
+from hookline.cli.arguments import subscription_name
+from hookline.cli.main import COMMANDS, main, parser_of
 from hookline.cli.remote import NAMESPACE
 from support.terminal import PROGRAMS
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("aiohttp", "kubernetes", "yaml", "orjson", "kopf", "cel_expr_python", "cryptography", "apsw")
+
+
+def options(name: str) -> set[str]:
+    """All options of a command."""
+    return {option for action in parser_of(name, "hookline").known for option in action.option_strings}
+
+
+NAMESPACED = {name for name, command in COMMANDS.items() if command.cluster and "--namespace" in options(name)}
 
 
 @pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if command.cluster])
@@ -90,11 +102,19 @@ def test_asking_for_help_is_no_failure(help_, capsys):
         (["deliveries", "show", "a", "-f"], "hookline deliveries: show: it is about one delivery"),
         (["deliveries", "a", "b"], "hookline deliveries: give one SUBSCRIPTION or none"),
         (["deliveries", "a", "-A"], "hookline deliveries: -A: it is for all subscriptions"),
+        (["deliveries", "UPPER"], "hookline deliveries: SUBSCRIPTION: 'UPPER' is no name of a WebhookSubscription"),
+        (["deliveries", "../x"], "hookline deliveries: SUBSCRIPTION: '../x' is no name of a WebhookSubscription"),
+        (["status", "whsub/whsub/a"], "'whsub/whsub/a' is no name of a WebhookSubscription"),
+        (["status", "pod/a"], "'pod/a' is no name of a WebhookSubscription"),
+        (["explain", "pod/a", "--object-namespace", "a/b"], "argument --object-namespace: 'a/b' is no name of a"),
+        (["deliveries", "--operator-namespace", "a/b"], "argument --operator-namespace: 'a/b' is no name of a"),
+        (["new", "-o", "orders.yaml"], "hookline new: argument -o/--output: invalid choice: 'orders.yaml'"),
         (["completion", "tcsh"], "hookline completion: argument SHELL: invalid choice: 'tcsh'"),
         (["status", "\x1b[2J"], "\\x1b[2J"),
     ],
 )
 def test_wrong_usage_is_told_in_a_sentence_and_exits_with_2(arguments, sentence, capsys):
+    code: object
     try:
         code = main(arguments)
     except SystemExit as ended:
@@ -104,6 +124,35 @@ def test_wrong_usage_is_told_in_a_sentence_and_exits_with_2(arguments, sentence,
     assert sentence in printed.err
     assert "Traceback" not in printed.err
     assert "\x1b" not in printed.err
+
+
+@pytest.mark.parametrize("name", sorted(NAMESPACED))
+@pytest.mark.parametrize("namespace", ["b/../d", "..", "Shop", "-", "a" * 64])
+def test_what_is_no_namespace_is_refused_before_any_request(name, namespace, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, f"--namespace={namespace}"])
+    assert ended.value.code == 2
+    assert f"argument -n/--namespace: '{namespace}' is no name of a namespace: it must be" in capsys.readouterr().err
+
+
+def test_the_commands_that_are_for_a_namespace_are_known():
+    """The control of the test above: these are the commands that it is about."""
+    assert {"status", "deliveries", "replay", "ping", "rotate-key", "explain", "new"} == NAMESPACED
+
+
+@pytest.mark.parametrize("text", ["orders", "whsub/orders", "webhooksubscription.hookline.dev/orders", "whsub/a.b"])
+def test_a_subscription_is_called_as_kubectl_calls_it(text):
+    assert subscription_name(text) == text.rpartition("/")[2]
+
+
+def test_the_modules_that_docstrings_name_exist():
+    named = set()
+    for file in (ROOT / "operator" / "hookline" / "cli").rglob("*.py"):
+        docstring = ast.get_docstring(ast.parse(file.read_text())) or ""
+        named |= set(re.findall(r"``(hookline\.cli(?:\.\w+)+)``", docstring))
+    assert "hookline.cli.remote" in named
+    for name in named:
+        importlib.import_module(name)
 
 
 def test_shared_options_may_stand_before_the_command(hookline):
@@ -121,6 +170,11 @@ def test_the_namespace_of_the_context_counts(hookline, tmp_path):
     assert '"default"' in hookline.run([*program, "--context", "bare"]).err
     assert '"chosen"' in hookline.run([*program, "-n", "chosen"]).err
     assert "in any namespace" in hookline.run([*program, "-A"]).err or hookline.run([*program, "-A"]).out
+    config["contexts"][0]["context"]["namespace"] = "b/../d"
+    (tmp_path / "config").write_text(json.dumps(config))
+    no_name = hookline.run(program)
+    assert no_name.code == 2
+    assert "kubeconfig: the namespace of its context can't be used: 'b/../d' is no name of a namespace" in no_name.err
     wrong = hookline.run([*program, "--context", "nope"])
     assert wrong.code == 2
     assert wrong.err == ('hookline status: --context: the kubeconfig has no context "nope"; it has bare, hookline\n')
@@ -139,8 +193,34 @@ def test_a_cluster_that_can_not_be_reached_is_told(hookline, tmp_path):
     (tmp_path / "config").write_text(json.dumps(config))
     done = hookline("status", "--kubeconfig", str(tmp_path / "config"))
     assert done.code == 1
-    assert "no usable answer from the API server" in done.err
-    assert done.err.endswith("Does the cluster of the kubeconfig run, and can you reach it?\n")
+    assert done.err == (
+        "hookline status: no usable answer from the API server https://127.0.0.1:1 (Connection refused). Does the "
+        "cluster of the kubeconfig run, and can you reach it?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status",),
+        ("explain", "cm/a"),
+        ("new", "orders", "--watch", "cm", "--url", "https://hooks.example.com/a"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_an_api_server_whose_certificate_is_not_trusted_is_said_to_have_it(hookline, tmp_path, command):
+    authority = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(authority))
+    config = json.loads(hookline.kubeconfig.read_text())
+    cluster = config["clusters"][0]["cluster"]
+    cluster.pop("certificate-authority-data", None)
+    cluster["certificate-authority"] = str(authority)
+    (tmp_path / "config").write_text(json.dumps(config))
+    done = hookline(*command, "--kubeconfig", str(tmp_path / "config"))
+    assert done.code == 1
+    assert f"the API server {cluster['server']} has a certificate that is not trusted: " in done.err
+    assert "certificate-authority-data and tls-server-name of the cluster of the kubeconfig" in done.err
+    assert "Does the cluster" not in done.err
 
 
 def test_a_reader_that_has_seen_enough_is_no_failure(hookline, control_plane):

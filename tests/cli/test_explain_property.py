@@ -119,7 +119,8 @@ def routed(case: Case, answer: Answer | None) -> bool:
     router = Router(case.namespaces.get, lambda *_: None)
     router.put(case.subscription.uid, case.change.scope.key, case.rules)
     rules = router.candidates(case.change)
-    return router.match(case.change, rules, dict.fromkeys(asked(rules), answer)) == [case.subscription.uid]
+    answers = {} if answer is None else dict.fromkeys(asked(rules), answer)
+    return router.match(case.change, rules, answers) == [case.subscription.uid]
 
 
 def looks(case: Case, answer: Answer | None) -> list[list[Check]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,16 @@ def test_what_is_written_is_accepted_by_the_api_server(hookline: CommandLine, ku
     assert "webhooksubscription.hookline.dev/orders" in applied
     assert "serviceaccount/watcher" in applied
     assert "rolebinding.rbac.authorization.k8s.io/hookline-" in applied
+
+
+def test_json_is_one_object_that_the_api_server_accepts(hookline: CommandLine, kubectl: Kubectl) -> None:
+    one = hookline("new", "orders", "--watch", "cm", *URL, "--rights", "never", "-o", "json")
+    plain = hookline("new", "orders", "--watch", "cm", *URL, "--rights", "never", "-o", "yaml")
+    assert [json.loads(one.out)] == written(plain.out)
+    several = hookline("new", "orders", "--watch", "cm", *URL, "--rights", "always", "-o", "json").out
+    assert [item["kind"] for item in json.loads(several)["items"]] == ["Role", "RoleBinding", "WebhookSubscription"]
+    applied = kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", input=several)
+    assert "webhooksubscription.hookline.dev/orders" in applied
 
 
 def test_the_smallest_has_nothing_but_what_must_be_there(hookline: CommandLine) -> None:
@@ -185,7 +196,7 @@ def test_what_needs_no_word_is_what_the_operator_may_watch_by_default() -> None:
 
 def test_a_file_is_never_overwritten_unless_forced(hookline: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "orders.yaml"
-    arguments = ("new", "orders", "--watch", "cm", *URL, "-o", str(file))
+    arguments = ("new", "orders", "--watch", "cm", *URL, "--output-file", str(file))
     assert hookline(*arguments).code == 0
     first = file.read_text()
     again = hookline(*arguments, "--labels", "app=orders")
@@ -261,7 +272,7 @@ def test_who_stops_in_the_middle_gets_nothing(
     terminal: Callable[..., Terminal], tmp_path: Path, ending: str | signal.Signals, code: int
 ) -> None:
     file = tmp_path / "orders.yaml"
-    screen = terminal("new", "orders", "-o", str(file))
+    screen = terminal("new", "orders", "--output-file", str(file))
     screen.read(until="Resource [")
     if isinstance(ending, str):
         screen.type(ending)

@@ -7,10 +7,18 @@ In: nothing. Out: a ``Parser`` with options that mean what they mean for kubectl
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 FORMATS = ("table", "wide", "json", "yaml", "name")
+
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+LABEL = re.compile(_LABEL)
+"""A name of a namespace (RFC 1123, label), as a whole."""
+SUBDOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*", re.DOTALL)
+"""A name of most other objects (RFC 1123, subdomain), as a whole."""
+_KINDS = ("", "webhooksubscription", "webhooksubscriptions", "whsub")
 
 SUBSCRIPTIONS, NAMESPACES, CONTEXTS = "subscriptions", "namespaces", "contexts"
 """What completion offers as values; see ``Parser.completes``."""
@@ -56,11 +64,16 @@ def add_cluster(parser: Parser, *, everywhere: bool = False) -> None:
     group.add_argument("--kubeconfig", default="", metavar="FILE", help="default: KUBECONFIG, else ~/.kube/config")
     context = group.add_argument("--context", default="", metavar="NAME", help="context of the kubeconfig")
     where = group.add_mutually_exclusive_group() if everywhere else group
-    namespace = where.add_argument(
-        "-n", "--namespace", default="", metavar="NAME", help="default: the one of the context, else default"
+    chosen = where.add_argument(
+        "-n",
+        "--namespace",
+        type=namespace_name,
+        default="",
+        metavar="NAME",
+        help="default: the one of the context, else default",
     )
     parser.completes(context, CONTEXTS)
-    parser.completes(namespace, NAMESPACES)
+    parser.completes(chosen, NAMESPACES)
     parser.set_defaults(all_namespaces=False)
     if everywhere:
         where.add_argument("-A", "--all-namespaces", action="store_true", help="in all namespaces")
@@ -79,7 +92,7 @@ def add_subscription(parser: Parser, *, optional: bool = False) -> None:
         "name",
         metavar="SUBSCRIPTION",
         nargs="?" if optional else None,
-        type=_name,
+        type=subscription_name,
         help="name of a WebhookSubscription" + ("; default: all of the namespace" if optional else ""),
     )
     parser.completes(name, SUBSCRIPTIONS)
@@ -112,9 +125,18 @@ def number(text: str) -> int:
     return int(text)
 
 
-def _name(text: str) -> str:
-    for prefix in ("webhooksubscription/", "webhooksubscriptions/", "whsub/", "webhooksubscription.hookline.dev/"):
-        text = text.removeprefix(prefix)
-    if not text or set(text) - set("abcdefghijklmnopqrstuvwxyz0123456789-."):
+def subscription_name(text: str) -> str:
+    """The name of a subscription, also as kubectl has it with the kind: ``whsub/orders``."""
+    kind, _, name = text.rpartition("/")
+    if kind.removesuffix(".hookline.dev") not in _KINDS or not SUBDOMAIN.fullmatch(name):
         raise argparse.ArgumentTypeError(f"{text!r} is no name of a WebhookSubscription: see kubectl get whsub")
+    return name
+
+
+def namespace_name(text: str) -> str:
+    """The name of a namespace; empty where none is given."""
+    if text and not LABEL.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name of a namespace: it must be lower-case letters, digits and -, 63 at most"
+        )
     return text

@@ -1,7 +1,7 @@
 """The cluster as a command sees it: objects of our kinds, as the user of the kubeconfig, with errors as sentences.
 
 In: the options that ``arguments.add_cluster`` added. Out: decoded objects. ``run`` is how a command does asynchronous
-work with it. The operator's own API is ``hookline.cli.operator``.
+work with it. The operator's own API is ``hookline.cli.remote``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import logging
 import os
 import signal
 import time
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from hookline.cli.arguments import namespace_name
 from hookline.cli.output import Output
 from hookline.errors import ApiError, Forbidden, HooklineError, NotServed, SettingsError
 from hookline.reasons import GROUP, PLURAL, VERSION
@@ -42,12 +43,13 @@ class CommandError(HooklineError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which cluster, and where in it. ``namespace`` is never empty; ``everywhere`` is -A."""
+    """Which cluster, and where in it. ``namespace`` is never empty; ``everywhere`` is -A; ``server`` is its address."""
 
     kubeconfig: str
     context: str
     namespace: str
     everywhere: bool
+    server: str = ""
 
     @property
     def scope(self) -> str | None:
@@ -58,6 +60,11 @@ class Place:
     def words(self) -> str:
         """For sentences: ``in namespace "shop"`` or ``in any namespace``."""
         return "in any namespace" if self.everywhere else f'in namespace "{self.namespace}"'
+
+    @property
+    def which(self) -> str:
+        """For sentences: ``of context "here"`` or ``of the kubeconfig``."""
+        return f'of context "{self.context}"' if self.context else "of the kubeconfig"
 
 
 class Cluster:
@@ -126,22 +133,24 @@ class Cluster:
         return f"{collection(plural, self.place.namespace)}/{quote(name, safe='')}"
 
     async def ask(self, method: str, path: str, **options: Any) -> Any:
-        """One request to the API server, decoded. Raises Missing for 404, CommandError for everything else."""
+        """One request to the API server, decoded. Raises Missing for 404, Denied for 403, else CommandError."""
         try:
             return await self.kube.request(method, path, **options)
         except NotServed as error:
-            if not await self._served():
-                raise CommandError(NO_CRDS) from None
-            raise Missing(str(error)) from None
+            await self.check_served()
+            raise Missing(sentence(error, self.place)) from None
         except ApiError as error:
-            raise CommandError(sentence(error, self.place)) from None
+            kind = Denied if error.status == 403 else CommandError
+            raise kind(sentence(error, self.place)) from None
 
-    async def _served(self) -> bool:
+    async def check_served(self) -> None:
+        """Raises CommandError where the cluster does not know our kinds; nothing where that can't be asked."""
         try:
             await self.kube.request("GET", _API)
-        except ApiError as error:
-            return not isinstance(error, NotServed)
-        return True
+        except NotServed:
+            raise CommandError(NO_CRDS) from None
+        except ApiError:
+            return
 
     async def _no_such(self, name: str, plural: str) -> str:
         text = f'there is no {plural.removesuffix("s")} "{name}" {self.place.words}'
@@ -158,6 +167,10 @@ class Missing(CommandError):
     """An object, or its namespace, does not exist."""
 
 
+class Denied(CommandError):
+    """The user may not do this."""
+
+
 NO_CRDS = (
     "the cluster does not know WebhookSubscriptions: Hookline's CRDs are not installed there, or this is another "
     "cluster than you think. See kubectl config current-context; the Helm chart and crds/ have them"
@@ -171,17 +184,39 @@ def collection(plural: str, namespace: str | None) -> str:
 
 def sentence(error: ApiError, place: Place) -> str:
     """What went wrong with a request to the API server, and what to do."""
-    text = str(error).partition(": ")[2] if error.status else str(error)
+    if error.status == 0:
+        return _unanswered(error, place)
+    text = str(error).partition(": ")[2]
     if error.status == 401:
-        return f"the API server does not know you: {text}. Log in again, or choose another --context"
+        return f"the API server {place.server} does not know you: {text}. Log in again, or choose another --context"
     if isinstance(error, Forbidden):
         return (
             f"{text}. Ask for that right: Hookline's chart adds reading to the ClusterRole view, and changing to edit"
         )
-    if error.status == 0:
-        which = f'of context "{place.context}"' if place.context else "of the kubeconfig"
-        return f"{text}. Does the cluster {which} run, and can you reach it?"
     return text
+
+
+def _unanswered(error: ApiError, place: Place) -> str:
+    """Why there was no usable answer; the operator's own logs are not told what connections say, but people are."""
+    import aiohttp
+
+    cause, inner = error.__cause__, getattr(error.__cause__, "os_error", error.__cause__)
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        inner = cause.certificate_error
+        return (
+            f"the API server {place.server} has a certificate that is not trusted: "
+            f"{str(getattr(inner, 'verify_message', inner)).rstrip('.')}. See server, certificate-authority-data and "
+            f"tls-server-name of the cluster {place.which}"
+        )
+    if not isinstance(cause, aiohttp.ClientError | TimeoutError):  # none of the network's: credentials, no JSON
+        return f"{error}. Does the cluster {place.which} run, and can you reach it at {place.server}?"
+    number = getattr(inner, "errno", None) or 0
+    why = os.strerror(number) if number > 0 else getattr(inner, "strerror", None) or type(inner).__name__
+    why = "it did not come in time" if isinstance(cause, TimeoutError) else why
+    return (
+        f"no usable answer from the API server {place.server} ({why}). Does the cluster {place.which} run, and can you "
+        "reach it?"
+    )
 
 
 def place_of(options: Namespace) -> Place:
@@ -190,6 +225,10 @@ def place_of(options: Namespace) -> Place:
     if not namespace or options.context:
         context, own = _context(options.kubeconfig, options.context)
         namespace = namespace or own
+    try:
+        namespace_name(namespace)
+    except ArgumentTypeError as error:
+        raise SettingsError(f"kubeconfig: the namespace of its context can't be used: {error}") from None
     return Place(options.kubeconfig, context or options.context, namespace or "default", options.all_namespaces)
 
 
@@ -216,6 +255,7 @@ def run(options: Namespace, work: Callable[[Cluster, Namespace, Output], Awaitab
         logging.getLogger().addHandler(logging.NullHandler())
         place = place_of(options)
         kube = KubeClient(load_access(options.kubeconfig, options.context))
+        place = replace(place, server=kube.server)
         out = Output(getattr(options, "output", "table"))
         try:
             return await work(Cluster(kube, place), options, out)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hookline.cli import arguments
 from hookline.cli.arguments import Parser
-from hookline.cli.cluster import Cluster, CommandError, Missing, run
+from hookline.cli.cluster import Cluster, CommandError, Denied, Missing, run
 from hookline.cli.output import Cell, Output, Styled, age, clock, duration, instant
 from hookline.cli.remote import Remote, add_operator, choose_server
 from hookline.errors import SettingsError
@@ -38,7 +38,14 @@ def configure(parser: Parser) -> None:
     )
     words = parser.add_argument("words", nargs="*", metavar="SUBSCRIPTION | show ID", help="default: all subscriptions")
     parser.completes(words, arguments.SUBSCRIPTIONS)
-    which = parser.add_argument("-s", "--subscription", default="", metavar="NAME", help="with show: whose delivery")
+    which = parser.add_argument(
+        "-s",
+        "--subscription",
+        type=arguments.subscription_name,
+        default=None,
+        metavar="NAME",
+        help="with show: whose delivery",
+    )
     parser.completes(which, arguments.SUBSCRIPTIONS)
     parser.add_argument(
         "--state",
@@ -55,7 +62,7 @@ def configure(parser: Parser) -> None:
         help=f"of each subscription (default: {LIMIT}; 0: all)",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what changes, until Ctrl-C")
-    arguments.add_output(parser, ("table", "wide", "json", "yaml"))
+    arguments.add_output(parser)
     arguments.add_cluster(parser, everywhere=True)
     add_operator(parser)
     parser.set_defaults(run=deliveries)
@@ -75,11 +82,16 @@ def deliveries(options: Namespace) -> int:
         raise SettingsError("give one SUBSCRIPTION or none; for one delivery: show ID")
     if words and options.all_namespaces:
         raise SettingsError("-A: it is for all subscriptions; leave out the name, or give -n NAMESPACE")
+    try:
+        options.words = [arguments.subscription_name(word) for word in words]
+    except ArgumentTypeError as error:
+        raise SettingsError(f"SUBSCRIPTION: {error}") from None
     return run(options, _follow if options.follow else _list)
 
 
 async def _list(cluster: Cluster, options: Namespace, out: Output) -> int:
-    names = await _subscriptions(cluster, options)
+    if not (names := await _subscriptions(cluster, options)):
+        return _nobody(cluster, out)
     found: list[Object] = []
     async with Remote.connect(cluster, options, out) as remote:
         for namespace, name in names:
@@ -123,7 +135,8 @@ async def _show(cluster: Cluster, options: Namespace, out: Output) -> int:
 
 
 async def _follow(cluster: Cluster, options: Namespace, out: Output) -> int:
-    names = await _subscriptions(cluster, options)
+    if not (names := await _subscriptions(cluster, options)):
+        return _nobody(cluster, out)
     if len(names) > STREAMS:
         raise CommandError(f"{len(names)} subscriptions can't be followed at once, {STREAMS} can: name one")
     lines = _Lines(options, out)
@@ -156,6 +169,8 @@ class _Lines:
             self._rows(_row(obj, self._options, self._out))
         elif self._out.format == "json":
             self._out.value(obj, line=True)
+        elif self._out.format == "name":
+            self._out.name(obj)
         else:
             self._out.document(obj)
 
@@ -163,8 +178,23 @@ class _Lines:
 async def _subscriptions(cluster: Cluster, options: Namespace) -> list[tuple[str, str]]:
     if options.words and options.words[0] != SHOW:
         return [(cluster.place.namespace, options.words[0])]
-    found = await cluster.every(namespace=cluster.place.scope)
+    try:
+        found = await cluster.every(namespace=cluster.place.scope)
+    except Denied as error:
+        one = f"show {options.words[1]} -s SUBSCRIPTION" if options.words else "SUBSCRIPTION"
+        where = "-n NAMESPACE" if options.all_namespaces else f"-n {cluster.place.namespace}"
+        raise CommandError(
+            f"{error}. Without it, name the subscription: {options.program} deliveries {one} {where}"
+        ) from None
     return [(obj["metadata"]["namespace"], obj["metadata"]["name"]) for obj in found]
+
+
+def _nobody(cluster: Cluster, out: Output) -> int:
+    """Where there is no subscription, there is nobody to ask the operator about."""
+    if out.format in ("json", "yaml"):
+        out.objects([])
+    out.note(f"There is no delivery {cluster.place.words}: there is no WebhookSubscription.")
+    return 0
 
 
 def _states(options: Namespace) -> list[str]:

@@ -41,8 +41,12 @@ def configure(parser: Parser) -> None:
         "object", nargs="*", metavar="TYPE/NAME", help="an object of the cluster, such as deployment/orders"
     )
     parser.add_argument("-f", "--filename", default="", metavar="FILE", help="the object in YAML or JSON; - is stdin")
-    parser.add_argument(
-        "--object-namespace", default="", metavar="NAME", help="the object's namespace (default: as -n)"
+    where = parser.add_argument(
+        "--object-namespace",
+        type=arguments.namespace_name,
+        default="",
+        metavar="NAME",
+        help="the object's namespace (default: as -n)",
     )
     parser.add_argument("--old", default="", metavar="FILE", help="its state before an update; - is stdin")
     parser.add_argument(
@@ -53,7 +57,13 @@ def configure(parser: Parser) -> None:
         help="default: Updated with --old, else the first that a source listens to",
     )
     which = parser.add_mutually_exclusive_group()
-    one = which.add_argument("--subscription", default="", metavar="NAME", help="ask this one (default: all)")
+    one = which.add_argument(
+        "--subscription",
+        type=arguments.subscription_name,
+        default=None,
+        metavar="NAME",
+        help="ask this one (default: all)",
+    )
     which.add_argument("--subscription-file", default="", metavar="FILE", help="ask those in a file, not applied yet")
     parser.add_argument(
         "--cluster-name",
@@ -62,6 +72,7 @@ def configure(parser: Parser) -> None:
         help="the operator's --cluster-name, which events name in their source",
     )
     parser.completes(one, arguments.SUBSCRIPTIONS)
+    parser.completes(where, arguments.NAMESPACES)
     arguments.add_cluster(parser, everywhere=True)
     arguments.add_output(parser, ("table", "json", "yaml"))
     parser.set_defaults(run=explain)

@@ -1,7 +1,7 @@
 """``hookline new``: asks what is wanted, checks each answer at once, and writes the YAML of a subscription.
 
-In: answers on a terminal, or the same as flags. Out: YAML on stdout or in a file: the subscription, and before it the
-ServiceAccount, Role and RoleBinding that it needs, where they are not there yet. The API server has accepted the
+In: answers on a terminal, or the same as flags. Out: YAML or JSON on stdout or in a file: the subscription, and before
+it the ServiceAccount, Role and RoleBinding that it needs, where they are not there yet. The API server has accepted the
 subscription in a dry run before anything is written. ``hookline.cli.asking`` does it.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hookline.cli import arguments, cluster
 from hookline.cli.arguments import Parser
 from hookline.cli.cluster import Cluster, CommandError
-from hookline.cli.output import Output
+from hookline.cli.output import Output, as_list, to_json
 from hookline.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ RIGHTS = ("needed", "always", "never")
 _EPILOG = """examples:
   kubectl hookline new
   kubectl hookline new orders --watch deployments --changed status.availableReplicas \\
-    --format Slack --url-secret slack/url --non-interactive -o orders.yaml
+    --format Slack --url-secret slack/url --non-interactive > orders.yaml
 """
 
 
 def configure(parser: Parser) -> None:
-    """Every answer as an option, and what to do with the YAML."""
+    """Every answer as an option, and what to do with what is made of them."""
     from argparse import RawDescriptionHelpFormatter
 
     parser.description = "Ask what is wanted, check it, and write the YAML of a subscription with the rights it needs."
@@ -67,9 +67,8 @@ def configure(parser: Parser) -> None:
         help="the administrator allows this destination, though by default it would be refused",
     )
     parser.add_argument("--non-interactive", action="store_true", help="ask nothing; the default without a terminal")
-    parser.add_argument(
-        "-o", "--output-file", default="", metavar="FILE", help="write the YAML there (default: stdout)"
-    )
+    arguments.add_output(parser, ("yaml", "json"))
+    parser.add_argument("--output-file", default="", metavar="FILE", help="write it there (default: stdout)")
     parser.add_argument("--force", action="store_true", help="overwrite FILE")
     parser.add_argument("--replace", action="store_true", help="allow the name of a subscription that exists")
     parser.add_argument(
@@ -100,6 +99,7 @@ async def _new(cluster: Cluster, options: Namespace, out: Output) -> int:
     from hookline.expressions.evaluator import Evaluator
     from hookline.settings import Settings
 
+    await cluster.check_served()  # before anything is asked
     limits = Settings()
     interactive = sys.stdin.isatty() and sys.stderr.isatty() and not options.non_interactive
     evaluator = Evaluator(
@@ -109,7 +109,7 @@ async def _new(cluster: Cluster, options: Namespace, out: Output) -> int:
         lambda _: None,
     )
     try:
-        wizard = Wizard(options, cluster, await served(cluster.kube) if interactive or options.watch else (), evaluator)
+        wizard = Wizard(options, cluster, await served(cluster) if interactive or options.watch else (), evaluator)
         if interactive:
             # The event loop's own handler would let Ctrl-C wait until a line is read.
             signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -146,9 +146,7 @@ async def _documents(cluster: Cluster, answers: Answers, rights: str, out: Outpu
 
 
 def _write(documents: list[Any], options: Namespace, out: Output) -> None:
-    from hookline.cli.written import dump
-
-    text = dump(documents)
+    text = _text(documents, out.format)
     if not options.output_file:
         print(text, end="")
         return
@@ -158,6 +156,15 @@ def _write(documents: list[Any], options: Namespace, out: Output) -> None:
     except FileExistsError:
         raise CommandError(f"{options.output_file} exists already: nothing was written") from None
     out.note(f"{options.output_file} written")
+
+
+def _text(documents: list[Any], format_: str) -> str:
+    """Documents of YAML; one JSON object, which is a List where they are several."""
+    if format_ == "json":
+        return to_json(documents[0] if len(documents) == 1 else as_list(documents)) + "\n"
+    from hookline.cli.written import dump
+
+    return dump(documents)
 
 
 def _hint(answers: Answers, options: Namespace, out: Output, *, applied: bool) -> None:

@@ -1,6 +1,6 @@
 """``hookline outbox check|list|export``: what is in the outbox of a stopped operator, for its human.
 
-In: the operator's data directory, which is only read. Out: findings, a table or JSON, JSON lines with bodies. The
+In: the operator's data directory, which is only read. Out: findings, a table, JSON or YAML, JSON lines with bodies. The
 outbox holds no keys, no URLs and no credentials; bodies are what tenants send, so ``export`` is for who may see that.
 """
 
@@ -51,7 +51,7 @@ def configure(parser: Parser) -> None:
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", parents=[choice], help="list messages, the oldest first")
     listing.add_argument("--limit", type=number, default=LIMIT, help=f"at most so many (default: {LIMIT}; 0: all)")
-    add_output(listing, ("table", "json"))
+    add_output(listing, ("table", "json", "yaml"))
     listing.set_defaults(command=_list)
     export = commands.add_parser("export", parents=[choice], help="write messages with their bodies as JSON lines")
     export.add_argument("--limit", type=number, default=0, help="at most so many (default: 0: all)")
@@ -102,7 +102,7 @@ def _wanted(options: Namespace) -> Wanted:
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
-    """An entry for JSON: camelCase keys as in the API, times as RFC 3339."""
+    """An entry for JSON and YAML: camelCase keys as in the API, times as RFC 3339."""
     fields = {
         key: _time(value) if key in _TIMES and value is not None else value for key, value in asdict(entry).items()
     }

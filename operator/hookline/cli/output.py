@@ -103,11 +103,14 @@ class Output:
         self.progress.clear()
         if self.format == "name":
             for item in items:
-                print(clean(f"{str(item['kind']).lower()}.{GROUP}/{item['metadata']['name']}"))
+                self.name(item)
             return
         items = [shown(item) for item in items]
-        several = {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items}
-        self.value(items[0] if single else several)
+        self.value(items[0] if single else as_list(items))
+
+    def name(self, item: Object) -> None:
+        """Kind and name of one object, as kubectl takes them."""
+        print(clean(f"{str(item['kind']).lower()}.{GROUP}/{item['metadata']['name']}"), flush=True)
 
     def document(self, value: Any) -> None:
         """One of several YAML documents."""
@@ -157,6 +160,11 @@ class Progress:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._shown = False
+
+
+def as_list(items: Sequence[Object]) -> Object:
+    """Several objects as one, as kubectl has them and takes them."""
+    return {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": list(items)}
 
 
 def shown(obj: Object) -> Object:
@@ -237,6 +245,11 @@ def instant(time: Any) -> float | None:
         return datetime.fromisoformat(time).astimezone(UTC).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def rfc3339(moment: datetime, timespec: str = "milliseconds") -> str:
+    """A moment as the API writes it (RFC 3339), in UTC."""
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def clock(time: Any) -> str:

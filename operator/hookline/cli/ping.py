@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from hookline import reasons
-from hookline.cli import arguments
+from hookline.cli import requesting
 from hookline.cli.advice import advice, condition, stale, status
 from hookline.cli.arguments import Parser
 from hookline.cli.cluster import Cluster, CommandError, run
@@ -38,10 +37,7 @@ def configure(parser: Parser) -> None:
         "Send one signed ping to the endpoint now, and say how it went. A subscription that was given up is taken up "
         "again. The exit code is 1 when the endpoint did not accept the ping."
     )
-    arguments.add_subscription(parser)
-    arguments.add_timeout(parser, 60, "how long to wait for the verdict")
-    arguments.add_output(parser, ("table", "json", "yaml", "name"))
-    arguments.add_cluster(parser)
+    requesting.configure(parser, "the verdict")
     parser.set_defaults(run=ping)
 
 
@@ -59,11 +55,8 @@ async def _ping(cluster: Cluster, options: Namespace, out: Output) -> int:
     accepted = condition(before, reasons.ACCEPTED)
     if accepted.get("status") == "False" and not stale(before):
         raise CommandError(f"the spec of {options.name} is refused, so no ping is sent: {accepted.get('message', '')}")
-    now = datetime.now(UTC)
-    value = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    asked = await cluster.annotate(options.name, {reasons.REQUESTED_AT: value})
-    identity = ping_id(asked["metadata"]["uid"], value)
-    watcher = _Watcher(identity, value, now.timestamp())
+    asked = await requesting.ask(cluster, options.name, reasons.REQUESTED_AT)
+    watcher = _Watcher(ping_id(asked.object["metadata"]["uid"], asked.value), asked.value, asked.at)
 
     def told(obj: Object) -> None:
         out.progress.update("waiting for the verdict" if watcher.taken(obj) else "waiting for the operator")

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 
 from hookline.cli import answers
 from hookline.cli.answers import Again
-from hookline.cli.arguments import Parser, add_timeout
+from hookline.cli.arguments import Parser, add_timeout, namespace_name
 from hookline.cli.cluster import Cluster, CommandError, Missing, collection
 from hookline.cli.output import Output
 from hookline.cli.tunnel import Tunnel, tunnel, unverified
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 Object = dict[str, Any]
-NAMESPACE, VARIABLE = "hookline", "HOOKLINE_NAMESPACE"
+NAMESPACE, VARIABLE = "hookline", "HOOKLINE_OPERATOR_NAMESPACE"
 SERVER_VARIABLE = "HOOKLINE_SERVER"
 AUDIENCE = "hookline.dev"
 PAGE = 500
@@ -49,6 +49,7 @@ def add_operator(parser: Parser) -> None:
     group = parser.add_argument_group("the operator's API (default: through kubectl port-forward)")
     group.add_argument(
         "--operator-namespace",
+        type=namespace_name,
         default=os.environ.get(VARIABLE) or NAMESPACE,
         metavar="NAME",
         help=f"namespace of the operator (default: {NAMESPACE}; env: {VARIABLE})",

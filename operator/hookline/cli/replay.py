@@ -16,7 +16,7 @@ from hookline.cli import arguments
 from hookline.cli.advice import condition, status
 from hookline.cli.arguments import Parser
 from hookline.cli.cluster import Cluster, CommandError, run
-from hookline.cli.output import Output, clean
+from hookline.cli.output import Output, clean, rfc3339
 from hookline.errors import SettingsError
 
 Object = Mapping[str, Any]
@@ -53,7 +53,10 @@ def configure(parser: Parser) -> None:
 
 
 def replay(options: Namespace) -> int:
-    """Returns 0, or 1 when not all messages were delivered. Raises CommandError, SettingsError."""
+    """Returns 0, or 1 when not all messages were delivered, or not all that --id names were selected.
+
+    Raises CommandError, SettingsError.
+    """
     if options.id and (options.since or options.until):
         raise SettingsError("--id: it chooses messages by itself; leave out --since and --until")
     if options.since and options.until and options.since >= options.until:
@@ -78,7 +81,22 @@ async def _replay(cluster: Cluster, options: Namespace, out: Output) -> int:
     else:
         out.say(f"webhookreplay.{reasons.GROUP}/{name} created")
         out.note(f"How far it is: kubectl get whreplay {name} -n {cluster.place.namespace}")
-    return 1 if options.wait and condition(made, reasons.FAILED).get("status") == "True" else 0
+    if not options.wait:
+        return 0
+    if text := _unselected(made):
+        out.note(text)
+    return 1 if text or condition(made, reasons.FAILED).get("status") == "True" else 0
+
+
+def _unselected(made: Object) -> str:
+    """That fewer messages were selected than were named; empty when all of them were. Which ones, nobody says."""
+    asked, selected = len(made["spec"].get("ids") or ()), status(made).get("total")
+    if selected is None or selected >= asked:  # without a total it was refused, and that is said
+        return ""
+    return (
+        f"Of {asked} that --id names, {selected} {'was' if selected == 1 else 'were'} selected: the others are not "
+        "stored any more, wait to be sent anyhow, are in another --state, or of another subscription"
+    )
 
 
 def _body(options: Namespace) -> dict[str, Any]:
@@ -136,4 +154,4 @@ def _moment(text: str) -> str:
             ) from None
     if moment.tzinfo is None:
         raise ArgumentTypeError(f"{text!r} has no time zone; write Z at its end for UTC")
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(moment)

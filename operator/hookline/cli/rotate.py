@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from hookline import reasons
-from hookline.cli import arguments
+from hookline.cli import requesting
 from hookline.cli.advice import condition, status
 from hookline.cli.arguments import Parser
 from hookline.cli.cluster import Cluster, CommandError, run
@@ -30,10 +29,7 @@ def configure(parser: Parser) -> None:
         "Make new signing keys, beside which the old ones sign for a while, and wait until the new ones sign. Say what "
         "the receiver must do until when. Keys are not shown."
     )
-    arguments.add_subscription(parser)
-    arguments.add_timeout(parser, 60, "how long to wait for the new key")
-    arguments.add_output(parser, ("table", "json", "yaml", "name"))
-    arguments.add_cluster(parser)
+    requesting.configure(parser, "the new key")
     parser.set_defaults(run=rotate)
 
 
@@ -46,16 +42,14 @@ async def _rotate(cluster: Cluster, options: Namespace, out: Output) -> int:
     before = await cluster.get(options.name)
     if own := ((before.get("spec") or {}).get("signing") or {}).get("secretName"):
         raise CommandError(_yours(own, cluster.place.namespace))
-    now = datetime.now(UTC)
-    value = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    await cluster.annotate(options.name, {reasons.ROTATE_KEY: value})
+    asked = await requesting.ask(cluster, options.name, reasons.ROTATE_KEY)
     looks = 0
 
     def done(obj: Object) -> Object | None:
         nonlocal looks
         looks += 1
         signing = status(obj).get("signing") or {}
-        if signing.get("lastHandledRotateKey") == value:
+        if signing.get("lastHandledRotateKey") == asked.value:
             return obj
         if looks > PATIENCE and signing.get("message"):
             raise CommandError(f"no key was made: {signing['message']}")
@@ -78,7 +72,7 @@ async def _rotate(cluster: Cluster, options: Namespace, out: Output) -> int:
     if not out.human:
         out.objects([after], single=True)
         return 0
-    for line in sentences(after, now.timestamp()):
+    for line in sentences(after, asked.at):
         out.say(line)
     return 0
 

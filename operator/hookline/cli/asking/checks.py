@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hookline import paths
+from hookline.cli.arguments import LABEL, SUBDOMAIN
 from hookline.cli.asking.selector import label_selector
 from hookline.cli.cluster import Cluster, CommandError, collection
 from hookline.cli.explaining.served import Served, find
@@ -24,9 +25,6 @@ from hookline.spec import Content, Operation
 ALLOWABLE = "administrator can allow"
 """What a refusal says that another setting of the operator would lift."""
 
-_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
-_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-_NAMESPACE = re.compile(_LABEL)
 _KEY = re.compile(r"[-._A-Za-z0-9]{1,253}")
 _FIELDS = re.compile(r"[A-Za-z0-9_./-]+(==?|!=)[^,=\s]*(,[A-Za-z0-9_./-]+(==?|!=)[^,=\s]*)*")
 _CHAT = re.compile(r"-?[0-9]+|@[A-Za-z0-9_]+")
@@ -34,7 +32,7 @@ _CHAT = re.compile(r"-?[0-9]+|@[A-Za-z0-9_]+")
 
 def name_of(text: str, what: str = "name") -> str:
     """A name of an object."""
-    if len(text) > 253 or not _NAME.fullmatch(text):
+    if not SUBDOMAIN.fullmatch(text):
         raise SettingsError(f"{text!r} is no {what}: it must be lower-case letters, digits, - and ., such as orders")
     return text
 
@@ -49,7 +47,7 @@ async def new_name(text: str, cluster: Cluster, namespace: str, *, replace: bool
 
 async def namespace_of(text: str, cluster: Cluster) -> str:
     """A namespace that exists, as far as that can be asked."""
-    if not _NAMESPACE.fullmatch(text):
+    if not LABEL.fullmatch(text):
         raise SettingsError(f"{text!r} is no name of a namespace")
     if not await exists(cluster, f"/api/v1/namespaces/{text}", otherwise=True):
         raise SettingsError(f"there is no namespace {text!r}: create it first, or choose another one")
@@ -78,7 +76,7 @@ def listening(text: str, resource: Served) -> dict[str, Any]:
     if re.search(r"[=!() ]", text):
         return {"from": "Selector", "selector": label_selector(text)}
     names = [name.strip() for name in text.split(",")]
-    wrong = [name for name in names if not _NAMESPACE.fullmatch(name)]
+    wrong = [name for name in names if not LABEL.fullmatch(name)]
     if wrong:
         raise SettingsError(
             f"{wrong[0]!r} is no namespace; write same, all, names with commas, or labels such as team=a"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from hookline import reasons
 from hookline.api.parse import parse
 from hookline.asked import Asked, Wanted
-from hookline.cli.cluster import Cluster, CommandError
+from hookline.cli.cluster import Cluster, CommandError, sentence
 from hookline.cli.explaining.request import Sketch, sketch
 from hookline.cli.explaining.seeing import Seeing, change_of
 from hookline.cli.explaining.standing import (
@@ -102,6 +102,7 @@ class Explainer:
 
     def __init__(self, cluster: Cluster, discovery: Discovery, subject: Subject, cluster_name: str) -> None:
         self._settings = settings = Settings(cluster_name=cluster_name)
+        self._place = cluster.place
         self._discovery = discovery
         self._subject = subject
         self._seeing = Seeing(cluster, subject)
@@ -159,7 +160,8 @@ class Explainer:
         except NotServed:
             return None
         except ApiError as error:
-            raise CommandError(f"what the cluster serves can't be found out: {error}") from None
+            text = sentence(error, self._place)
+            raise CommandError(f"what the cluster serves can't be found out: {text}") from None
         check_scope(source, resource)
         return resource
 

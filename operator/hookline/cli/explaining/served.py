@@ -13,9 +13,8 @@ from typing import Any
 
 import orjson
 
-from hookline.cli.cluster import CommandError
+from hookline.cli.cluster import Cluster, CommandError, sentence
 from hookline.errors import ApiError
-from hookline.kube import KubeClient
 from hookline.model import Resource
 from hookline.reasons import GROUP
 
@@ -52,16 +51,19 @@ class Served:
         return name in names and group in ("", own, f"{version}.{own}".rstrip("."), own or version)
 
 
-async def served(kube: KubeClient) -> list[Served]:
+async def served(cluster: Cluster) -> list[Served]:
     """All resources, core group first, in the API server's order of groups. Raises CommandError."""
     found: list[Served] = []
     for path in ("/api", "/apis"):
         try:
-            answer = orjson.loads(await kube.get_bytes(path, accept=_ACCEPT))
+            answer = orjson.loads(await cluster.kube.get_bytes(path, accept=_ACCEPT))
             if answer.get("kind") != _KIND:
                 raise CommandError("the API server does not list its resources at once: it must be Kubernetes 1.27+")
             found += _read(answer)
-        except (ApiError, ValueError, KeyError, TypeError) as error:
+        except ApiError as error:
+            text = sentence(error, cluster.place)
+            raise CommandError(f"what the cluster serves can't be found out: {text}") from None
+        except (ValueError, KeyError, TypeError) as error:
             raise CommandError(f"what the cluster serves can't be found out: {error}") from None
     return found
 

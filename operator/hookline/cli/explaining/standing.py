@@ -12,7 +12,7 @@ from typing import Any
 from hookline import reasons
 from hookline.cli.explaining.steps import Check, Result
 from hookline.controller.access import Access
-from hookline.controller.credentials import check_token_url
+from hookline.controller.credentials import check_token_url, check_tokens
 from hookline.controller.kinds import check_kinds
 from hookline.controller.target import literal_endpoint
 from hookline.deliver.guard import AddressPolicy
@@ -57,6 +57,7 @@ def check_spec(
     try:
         check_destination(subscription)
         check_kinds(subscription, secret_metadata=False)
+        check_tokens(subscription, allowed=False)
     except SpecError as error:
         return Check(SPEC, Result.UNKNOWN, f"it can be used only where the administrator allows this: {error}")
     return Check(SPEC, Result.PASSED, f"it can be read; {NOT_SEEN}" if applied else "it can be used")

@@ -16,7 +16,8 @@ from urllib.parse import quote
 import orjson
 import yaml
 
-from hookline.cli.cluster import Cluster, CommandError, Missing
+from hookline.cli.arguments import LABEL
+from hookline.cli.cluster import Cluster, CommandError, Missing, Place, sentence
 from hookline.cli.explaining.served import find, served
 from hookline.errors import ApiError, NotServed, SettingsError
 from hookline.model import Object, Resource
@@ -81,13 +82,13 @@ async def subject_of(options: Namespace, cluster: Cluster, discovery: Discovery)
         if options.object:
             raise SettingsError("an object is given by its name or by -f, not by both")
         pasted = _read_one(options.filename, "-f")
-        resource = await _resource(pasted, discovery, "-f")
+        resource = await _resource(pasted, discovery, cluster.place, "-f")
         obj, lacks = _complete(pasted, resource, namespace, "-f")
     else:
         resource, name = await _named(options.object, cluster)
         obj = await live(cluster, resource, namespace, name)
     if old is not None:
-        old = _as_old(old, await _resource(old, discovery, "--old"), resource, obj, namespace)
+        old = _as_old(old, await _resource(old, discovery, cluster.place, "--old"), resource, obj, namespace)
     return Subject(resource, bare(obj, resource), operation, old, live=not options.filename, lacks=lacks)
 
 
@@ -120,6 +121,9 @@ def read_objects(source: str, option: str) -> list[Any]:
             raise CommandError(f"{option} {source}: it is no object of Kubernetes: it has no metadata")
         if not all(isinstance(one.get(key), str) for key in ("apiVersion", "kind")):
             raise CommandError(f"{option} {source}: it is no object of Kubernetes: it has no apiVersion and kind")
+        namespace = one["metadata"].get("namespace") or ""
+        if namespace and not (isinstance(namespace, str) and LABEL.fullmatch(namespace)):
+            raise CommandError(f"{option} {source}: {namespace!r} is no name of a namespace")
     return found
 
 
@@ -156,13 +160,13 @@ def _operation(options: Namespace) -> Operation | None:
     return wanted or (Operation.UPDATED if options.old else None)
 
 
-async def _resource(obj: Object, discovery: Discovery, option: str) -> Resource:
+async def _resource(obj: Object, discovery: Discovery, place: Place, option: str) -> Resource:
     try:
         return await discovery.resource(obj["apiVersion"], obj["kind"])
     except NotServed as error:
         raise CommandError(f"{option}: {str(error).partition(': ')[2]}") from None
     except ApiError as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(sentence(error, place)) from None
 
 
 async def _named(words: list[str], cluster: Cluster) -> tuple[Resource, str]:
@@ -171,7 +175,7 @@ async def _named(words: list[str], cluster: Cluster) -> tuple[Resource, str]:
     )
     if not kind or not name or "/" in name or len(words) > 2:
         raise SettingsError("say which object: deployment/orders, or -f FILE, or -f - to paste it")
-    return find(await served(cluster.kube), kind).resource, name
+    return find(await served(cluster), kind).resource, name
 
 
 def _complete(pasted: Any, resource: Resource, namespace: str, option: str) -> tuple[Object, tuple[str, ...]]:

@@ -57,10 +57,13 @@ async def dry_run(cluster: Cluster, obj: Object) -> Unapplied:
             version = existing["metadata"]["resourceVersion"]
             body = {**obj, "metadata": {**metadata, "resourceVersion": version}}
             made = await cluster.kube.request("PUT", f"{path}/{metadata['name']}", body=body, params=params)
+    except NotServed as error:
+        await cluster.check_served()
+        return Unapplied(written, refusal=str(error).partition(": ")[2])
     except Forbidden as error:
         return Unapplied(written, unknown=f"the API server can't be asked whether it accepts it: {error}")
     except ApiError as error:
-        if error.status in (400, 404, 422):
+        if error.status in (400, 422):
             return Unapplied(written, refusal=str(error).partition(": ")[2])
         raise CommandError(sentence(error, cluster.place)) from None
     return Unapplied(made)
