@@ -226,11 +226,15 @@ class Access:
     async def run(self) -> None:
         """Ask again, round after round, for ever."""
         while True:
-            await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            if await self.look():
+                await asyncio.sleep(LOOK_SECONDS)
 
-    async def look(self) -> None:
-        """Ask what was asked too long ago. Ends early when the API server does not answer."""
+    async def look(self) -> bool:
+        """Ask what was asked too long ago. Ends early when the API server does not answer.
+
+        And after ``LOOK_SECONDS`` (then False): what became due meanwhile in another namespace has its turn.
+        """
+        began = self._clock()
         self._settle(self._cases.values())
         self._give_up()
         wanted = {question for key in self._cases for question in key if not self._reviews.is_asked(question)}
@@ -241,7 +245,10 @@ class Access:
             self._settle(list(self._cases.values()))
             if not answered:
                 log.warning("what ServiceAccounts may do can't be asked: %s", self._reviews.problem)
-                return
+                return True
+            if self._clock() >= began + LOOK_SECONDS:
+                return start + PARALLEL >= len(due)
+        return True
 
     def _questions(self, subscription: Subscription, resources: Sequence[Resource | None]) -> frozenset[Question]:
         return questions_of(

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any, Protocol
 
+from hookline.controller.queue import in_turn
 from hookline.errors import ApiError, HooklineError
 
 log = logging.getLogger(__name__)
@@ -55,9 +57,14 @@ class Polled:
             self._versions.pop(name, None)
 
     async def poll(self) -> None:
-        """Look once at everything read so far, and tell ``on_change`` what is no longer as it was read."""
-        changed = []
-        for name, version in list(self._versions.items()):
+        """Look once at everything read so far, and tell ``on_change`` what is no longer as it was read.
+
+        In turn from each namespace: a change in one that has few is not seen later for all that another has.
+        """
+        for name in in_turn(self._versions, itemgetter(1)):
+            version = self._versions.get(name)
+            if version is None:
+                continue
             try:
                 now = _version(await self._get(name))
             except HooklineError:
@@ -65,10 +72,8 @@ class Polled:
                 log.debug("a reference can't be looked at", extra={"namespace": namespace, "resource": plural})
                 continue
             if now != version:
-                changed.append(name)
+                self._on_change([name])
             await asyncio.sleep(0)
-        if changed:
-            self._on_change(changed)
 
     async def _get(self, name: Name) -> Any:
         plural, namespace, own = name

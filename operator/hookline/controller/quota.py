@@ -17,9 +17,13 @@ from hookline.model import Object
 class _Namespace:
     order: list[tuple[str, str]] = field(default_factory=list)  # creationTimestamp and uid
     scopes: dict[str, frozenset[str]] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    too_young: set[str] = field(default_factory=set)  # those of them that no other spec could help
+    crowded: dict[str, int] = field(default_factory=dict)  # those of the oldest that need too many watches in all
+    seated: frozenset[str] = frozenset()
     stale: bool = False
+
+    def place(self, key: tuple[str, str]) -> int:
+        """By age, from 0."""
+        return bisect.bisect_left(self.order, key)
 
 
 class Quota:
@@ -47,68 +51,83 @@ class Quota:
         self._keys[uid] = (metadata["namespace"], key)
         namespace = self._namespaces.setdefault(metadata["namespace"], _Namespace())
         bisect.insort(namespace.order, key)
-        namespace.stale = True
+        self._outdate(namespace, key)
 
     def drop(self, uid: str) -> None:
         """A subscription is gone."""
         if (found := self._keys.pop(uid, None)) is None:
             return
         namespace = self._namespaces[found[0]]
-        namespace.order.remove(found[1])
+        self._outdate(namespace, found[1])
+        del namespace.order[namespace.place(found[1])]
         namespace.scopes.pop(uid, None)
-        namespace.stale = True
         if not namespace.order:
             del self._namespaces[found[0]]
 
     def wants(self, uid: str, scopes: frozenset[str]) -> None:
-        """These are the scopes (their keys) that a subscription asks for now."""
+        """These are the scopes (their keys, with the ServiceAccount) that a subscription asks for now."""
         if (found := self._keys.get(uid)) is not None:
             namespace = self._namespaces[found[0]]
             if namespace.scopes.get(uid) != scopes:
                 namespace.scopes[uid] = scopes
-                namespace.stale = True
+                self._outdate(namespace, found[1])
 
     def refusal(self, uid: str) -> str:
         """Why a subscription has no place, and what to do; empty when it has one."""
+        if text := self.too_young(uid):
+            return text
         namespace = self._looked_at(uid)
-        return namespace.refused.get(uid, "") if namespace is not None else ""
+        if namespace is None or uid not in namespace.crowded:
+            return ""
+        return (
+            f"with it the namespace's subscriptions would need {namespace.crowded[uid]} watches, and {self._informers} "
+            "are served: name fewer kinds and namespaces, or ask the administrator to raise "
+            "`max_informers_per_namespace`"
+        )
 
     def too_young(self, uid: str) -> str:
         """The same, but empty also where it wants too many watches: its spec may be another one by now."""
-        namespace = self._looked_at(uid)
-        return namespace.refused[uid] if namespace is not None and uid in namespace.too_young else ""
+        self._looked_at(uid)
+        if (found := self._keys.get(uid)) is None:
+            return ""
+        place = self._namespaces[found[0]].place(found[1])
+        if not self._is_beyond(place):
+            return ""
+        return (
+            f"it is number {place + 1} by age, and the oldest {self._subscriptions} of a namespace are served: "
+            "delete some, or ask the administrator to raise `max_subscriptions_per_namespace`"
+        )
+
+    def _is_beyond(self, place: int) -> bool:
+        return 0 < self._subscriptions <= place
+
+    def _outdate(self, namespace: _Namespace, key: tuple[str, str]) -> None:
+        """Who has a place is to be found out anew, unless this is about one that has none, whoever else has."""
+        namespace.stale = namespace.stale or not self._is_beyond(namespace.place(key))
 
     def _looked_at(self, uid: str) -> _Namespace | None:
         if (found := self._keys.get(uid)) is None:
             return None
         namespace = self._namespaces[found[0]]
         if namespace.stale:
-            before = namespace.refused.keys()
+            before = namespace.seated
             self._seat(namespace)
-            if lost := namespace.refused.keys() - before - {uid}:
+            if lost := {other for other in before - namespace.seated - {uid} if other in self._keys}:
                 self.on_lost(lost)
         return namespace
 
     def _seat(self, namespace: _Namespace) -> None:
-        refused: dict[str, str] = {}
-        namespace.refused, namespace.too_young, namespace.stale = refused, set(), False
+        """Look at the oldest, as many as are served: what it costs does not grow with those that are not."""
+        namespace.stale = False
+        namespace.crowded = {}
         watched: set[str] = set()
-        seated = 0
-        for place, (_, uid) in enumerate(namespace.order, 1):
+        seated = []
+        for _, uid in namespace.order[: self._subscriptions or None]:
             scopes = namespace.scopes.get(uid, frozenset())
-            total = len(watched | scopes)
-            if self._subscriptions and seated >= self._subscriptions:
-                namespace.too_young.add(uid)
-                refused[uid] = (
-                    f"it is number {place} by age, and the oldest {self._subscriptions} of a namespace are served: "
-                    "delete some, or ask the administrator to raise `max_subscriptions_per_namespace`"
-                )
-            elif self._informers and total > self._informers:
-                refused[uid] = (
-                    f"with it the namespace's subscriptions would need {total} watches, and {self._informers} are "
-                    "served: name fewer kinds and namespaces, or ask the administrator to raise "
-                    "`max_informers_per_namespace`"
-                )
+            total = len(watched | scopes) if self._informers else 0
+            if total > self._informers:
+                namespace.crowded[uid] = total
             else:
                 watched |= scopes
-                seated += 1
+                seated.append(uid)
+        namespace.seated = frozenset(seated)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from hookline.controller.queue import in_turn
 from hookline.errors import ApiError
 
 PATH = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -151,10 +152,14 @@ class Reviews:
         return question in self._asking
 
     def due(self, questions: Iterable[Question], age: float) -> list[Question]:
-        """Those whose answer is missing or was asked for ``age`` seconds ago; first what was tried longest ago."""
+        """Those whose answer is missing or was asked for ``age`` seconds ago.
+
+        In turn from each namespace, however many another has; of each first what was tried longest ago.
+        """
         since = self._clock() - age
         old = [question for question in questions if not self._is_newer(question, since)]
-        return sorted(old, key=lambda question: self._tried.get(question, float("-inf")))
+        old.sort(key=lambda question: self._tried.get(question, float("-inf")))
+        return in_turn(old, lambda question: question.home)
 
     async def ask(self, questions: Iterable[Question], *, first: bool = False) -> bool:
         """Ask all of these; who asks the same at the same time shares the call. Returns whether all were answered.

@@ -11,6 +11,7 @@ import pytest
 from hookline.controller.access import (
     GIVE_UP_SECONDS,
     LEAST_SECONDS,
+    LOOK_SECONDS,
     OWED_QUESTIONS,
     ROUND_SECONDS,
     SEND_SECONDS,
@@ -24,6 +25,7 @@ from hookline.model import Counts, Grant, Message, Resource, Scope, Standing
 from hookline.scopes import scopes_of
 from hookline.spec import NamespacesFrom, Source, Subscription
 from support.samples import CONFIG_MAPS, DEPLOYMENTS, subscription
+from support.turns import turns
 
 THREE = ["get", "list", "watch"]
 DEPLOYED = Source("apps/v1", "Deployment")
@@ -217,7 +219,7 @@ async def test_what_was_held_goes_on_after_a_round_that_took_longer_than_an_answ
     ground.api.answering.clear()
     ground.now += WITHIN - 1.0
     look = asyncio.create_task(ground.access.look())
-    await asyncio.sleep(0)
+    await turns()
     ground.now += 2.0
     assert not ground.may_send(wanted.uid), "attempts are held, which nobody was told"
     ground.api.answering.set()
@@ -241,6 +243,26 @@ async def test_what_can_not_be_asked_is_neither_granted_nor_refused(ground: Grou
     with pytest.raises(ApiError, match="can't be asked"):
         await ground.admit(subscription())
     assert not ground.may_send("uid-subscription")
+
+
+async def test_a_namespace_with_more_questions_than_can_be_asked_holds_up_no_other(ground: Ground, monkeypatch):
+    for number in range(2000):
+        await ground.admit(subscription(uid=f"loud{number}", namespace="loud", service_account=f"sa{number}"))
+    await ground.admit(subscription(uid="quiet"))
+    ask = ground.api.request
+
+    async def slowly(*arguments: Any, **options: Any) -> Any:
+        ground.now += 1 / 300
+        return await ask(*arguments, **options)
+
+    monkeypatch.setattr(ground.api, "request", slowly)
+    end = ground.now + 60
+    while ground.now < end:
+        if await ground.access.look():
+            ground.now += LOOK_SECONDS
+        assert ground.may_send("quiet")
+    held = sum(not ground.may_send(f"loud{number}") for number in range(2000))
+    assert held > 100, "the control: 6,000 answers a round are more than 300 a second"
 
 
 async def test_a_round_that_fails_ends_early(ground: Ground):
@@ -490,12 +512,7 @@ class Gate:
         """The oldest calls that have no answer yet."""
         for _ in range(count):
             self._open.pop(0).set()
-        await settle()
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
+        await turns()
 
 
 def many(home: str, count: int = 4 * PARALLEL) -> list[Question]:
@@ -514,10 +531,10 @@ async def gated(gate: Gate) -> Reviews:
 
 async def test_rounds_go_before_what_changed_specs_ask_and_those_take_half_the_places(gate: Gate, gated: Reviews):
     greedy = asyncio.create_task(gated.ask(many("greedy")))
-    await settle()
+    await turns()
     assert gate.calls == ["greedy"] * (PARALLEL // 2)
     rounds = asyncio.create_task(gated.ask(many("round", PARALLEL), first=True))
-    await settle()
+    await turns()
     assert gate.calls.count("round") == PARALLEL // 2
     await gate.answer(PARALLEL // 2)
     assert gate.calls == ["greedy"] * (PARALLEL // 2) + ["round"] * PARALLEL
@@ -530,9 +547,9 @@ async def test_rounds_go_before_what_changed_specs_ask_and_those_take_half_the_p
 
 async def test_each_namespace_has_its_turn_however_much_another_one_asks(gate: Gate, gated: Reviews):
     greedy = asyncio.create_task(gated.ask(many("greedy")))
-    await settle()
+    await turns()
     modest = asyncio.create_task(gated.ask(many("modest", 2)))
-    await settle()
+    await turns()
     await gate.answer(4)
     assert gate.calls[PARALLEL // 2 :].count("modest") == 2
     while not greedy.done():
@@ -542,26 +559,26 @@ async def test_each_namespace_has_its_turn_however_much_another_one_asks(gate: G
 
 async def test_a_place_comes_back_from_who_no_longer_waits_for_it(gate: Gate, gated: Reviews):
     asking = asyncio.create_task(gated.ask(many("gone")))
-    await settle()
+    await turns()
     for task in list(gated._asking.values()):
         task.cancel()
     await asyncio.wait([asking])
     gate.calls.clear()
     again = asyncio.create_task(gated.ask(many("next", PARALLEL), first=True))
-    await settle()
+    await turns()
     assert len(gate.calls) == PARALLEL
     again.cancel()
     for task in list(gated._asking.values()):
         task.cancel()
-    await settle()
+    await turns()
 
 
 async def test_a_round_does_not_wait_for_what_a_changed_spec_asks_already(gate: Gate):
     access = Access(Reviews(gate, 1e9, lambda: 1000.0), scopes_of, lambda: 1000.0)
     admit = asyncio.create_task(access.admit(subscription(), [CONFIG_MAPS]))
-    await settle()
+    await turns()
     look = asyncio.create_task(access.look())
-    await settle()
+    await turns()
     assert look.done()
     await gate.answer(3)
     assert (await admit).granted
@@ -571,13 +588,13 @@ async def test_an_answer_that_comes_after_nobody_needs_it_is_not_kept(gate: Gate
     for needed in (False, True):
         (question,) = many("shop", 1)
         first = asyncio.create_task(gated.ask([question]))
-        await settle()
+        await turns()
         gated.forget([question])
         second = asyncio.create_task(gated.ask([question])) if needed else first
-        await settle()
+        await turns()
         await gate.answer(1)
         await asyncio.wait([first, second])
-        await settle()
+        await turns()
         assert (gated.answer(question) is not None) == needed, "the control: somebody needs it again"
 
 

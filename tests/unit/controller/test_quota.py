@@ -84,6 +84,18 @@ async def test_another_spec_that_needs_fewer_watches_has_a_place():
     assert applier.findings[-1].accepted
 
 
+async def test_a_watch_counts_for_each_service_account_that_must_be_asked_about():
+    api, applier = ScriptedApi(), NotingApplier()
+    reconciler = controller(api, applier, Quota(informers=1), lambda _, __: frozenset("a"))
+    for uid, account in (("u1", "one"), ("u2", "one"), ("u3", "two")):
+        obj = webhook(uid, uid)
+        obj["spec"]["serviceAccountName"] = account
+        reconciler.observe(None, obj)
+        await reconciler.drain()
+    assert [subscription.uid for subscription in applier.activated] == ["u1", "u2"]
+    assert (applier.findings[-1].reason, applier.withdrawn) == ("QuotaExceeded", ["u3"])
+
+
 async def test_who_has_no_place_is_told_so_and_comes_in_when_there_is_one():
     api, applier = ScriptedApi(), NotingApplier()
     reconciler = controller(api, applier, Quota(subscriptions=1))
@@ -98,3 +110,34 @@ async def test_who_has_no_place_is_told_so_and_comes_in_when_there_is_one():
     reconciler.enqueue_unresolved()
     await reconciler.drain()
     assert [subscription.uid for subscription in applier.activated] == ["u1", "u2"]
+
+
+def test_what_one_more_costs_does_not_grow_with_those_that_have_no_place():
+    """Counted by how many subscriptions the quota looks at."""
+
+    class Counting(Quota):
+        looked = 0
+
+        def _seat(self, namespace):
+            super()._seat(namespace)
+            self.looked += len(namespace.seated)
+
+    quota = Counting(subscriptions=10)
+    for number in range(10_000):
+        quota.put(obj(f"u{number:05}", "01"))
+        assert bool(quota.refusal(f"u{number:05}")) == (number >= 10)
+    assert quota.looked <= 10 * 11
+    quota.drop("u00000")
+    assert quota.refusal("u00010") == "", "the control: the next one has a place"
+
+
+async def test_those_without_a_place_are_not_looked_at_again_and_again():
+    api, applier = ScriptedApi(), NotingApplier()
+    reconciler = controller(api, applier, Quota(subscriptions=1))
+    for number in range(5):
+        reconciler.observe(None, webhook(f"n{number}", f"u{number}"))
+    await reconciler.drain()
+    told = len(applier.findings)
+    reconciler.enqueue_unresolved()
+    await reconciler.drain()
+    assert len(applier.findings) == told
