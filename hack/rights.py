@@ -1,12 +1,13 @@
 """The one list of what the operator asks of the Kubernetes API, each right with the code that needs it.
 
-In: nothing. Out: RBAC objects, written to ``config/rbac`` by ``python hack/rights.py``; the Helm chart makes its own of
-``RIGHTS`` and ``WATCHED``, too. ``tests/flow/test_rights.py`` runs the operator under exactly these, and reads in the
-API server's audit log that it asks for no other, and uses each.
+In: nothing. Out: RBAC objects, and the policy that bounds what RBAC can't, written to ``config/rbac`` by ``python
+hack/rights.py``; the Helm chart makes its own of the same. ``tests/flow/test_rights.py`` runs the operator under
+exactly these, and reads in the API server's audit log that it asks for no other, and uses each.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,6 @@ RIGHTS = (
     Right(Where.SERVED, "", ("secrets",), ("get",), "keys and credentials, by name"),
     Right(Where.SERVED, "", ("secrets",), ("create", "patch"), "signing keys that the operator makes, and changes"),
     Right(Where.SERVED, "", ("configmaps",), ("get",), "certificate authorities of receivers, by name"),
-    Right(Where.SERVED, "", ("serviceaccounts/token",), ("create",), "short-lived tokens for receivers"),
     Right(Where.SERVED, "events.k8s.io", ("events",), ("create",), "warnings about a subscription"),
     Right(Where.CLUSTER, "", ("namespaces",), ("list", "watch"), "sources that select namespaces by label"),
     Right(
@@ -100,6 +100,24 @@ RIGHTS = (
     ),
 )
 
+TOKENS = Right(Where.SERVED, "", ("serviceaccounts/token",), ("create",), "short-lived tokens for receivers")
+"""Only for ``--allow-service-account-tokens``: whoever has it has the rights of every ServiceAccount there."""
+
+REFUSED_AUDIENCES = (
+    "https://kubernetes.default.svc.cluster.local",
+    "https://kubernetes.default.svc",
+    "https://kubernetes.default",
+    "https://kubernetes",
+    "kubernetes.default.svc.cluster.local",
+    "kubernetes.default.svc",
+    "kubernetes.default",
+    "kubernetes",
+    "api",
+    "k3s",
+    "hookline.dev",
+)
+"""What API servers commonly take for their own audience, and that of Hookline's API. RBAC sees no audience."""
+
 WATCHED = (
     ("", ("configmaps", "persistentvolumeclaims", "pods", "services")),
     ("apps", ("daemonsets", "deployments", "replicasets", "statefulsets")),
@@ -121,8 +139,64 @@ def watch_rules(watched: Iterable[tuple[str, Sequence[str]]] = WATCHED) -> list[
     return [{"apiGroups": [group], "resources": [*names], "verbs": [*WATCH_VERBS]} for group, names in watched]
 
 
-def cluster_mode(namespace: str = OWN_NAMESPACE) -> list[dict[str, Any]]:
-    """For an operator of all namespaces, itself in ``namespace``.
+def bounds(namespace: str = OWN_NAMESPACE) -> list[dict[str, Any]]:
+    """A ValidatingAdmissionPolicy, with its binding, on what RBAC can't narrow: which Secrets and which tokens.
+
+    A Secret of the type of a ServiceAccount's token is filled in by the control plane; one with another's labels may be
+    taken for a credential by another controller. The chart replaces names, user and audiences.
+    """
+    name = f"{NAME}-operator"
+    labels = "(has({0}.metadata.labels) ? {0}.metadata.labels : {{}})"
+    made = json.dumps({"app.kubernetes.io/managed-by": NAME})
+    user = f"request.userInfo.username == 'system:serviceaccount:{namespace}:{NAME}'"
+    spec = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "resourceRules": [
+                {
+                    "apiGroups": [""],
+                    "apiVersions": ["*"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["secrets", "serviceaccounts/token"],
+                }
+            ]
+        },
+        "matchConditions": [{"name": "is-the-operator", "expression": user}],
+        "variables": [{"name": "refused", "expression": json.dumps([*REFUSED_AUDIENCES])}],
+        "validations": [
+            {
+                "expression": "request.resource.resource != 'secrets' || object.type.startsWith('hookline.dev/')",
+                "message": "the operator may write no Secret but those of its own types, hookline.dev/*",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": f"request.resource.resource != 'secrets' || {labels.format('object')} == "
+                f"(oldObject == null ? {made} : {labels.format('oldObject')})",
+                "message": "the operator may give a Secret no label but its own",
+                "reason": "Forbidden",
+            },
+            {
+                "expression": "request.resource.resource != 'serviceaccounts' || (has(object.spec.audiences) && "
+                "size(object.spec.audiences) > 0 && !object.spec.audiences.exists(one, one in variables.refused))",
+                "message": "the operator may make no token that the API server itself, or Hookline's API, would accept",
+                "reason": "Forbidden",
+            },
+        ],
+    }
+    kind, version = "ValidatingAdmissionPolicy", "admissionregistration.k8s.io/v1"
+    return [
+        {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec},
+        {
+            "apiVersion": version,
+            "kind": f"{kind}Binding",
+            "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        },
+    ]
+
+
+def cluster_mode(namespace: str = OWN_NAMESPACE, tokens: bool = False) -> list[dict[str, Any]]:
+    """For an operator of all namespaces, itself in ``namespace``; ``tokens``: with the right to make them.
 
     What it may watch is a role that the control plane aggregates: a ClusterRole with the label ``WATCHED_LABEL`` adds
     to it, such as one for a custom resource that is installed later.
@@ -134,7 +208,8 @@ def cluster_mode(namespace: str = OWN_NAMESPACE) -> list[dict[str, Any]]:
     default["metadata"]["labels"] = {WATCHED_LABEL: "true"}
     return [
         *_account(namespace),
-        _role("ClusterRole", NAME, rules(Where.SERVED, Where.CLUSTER)),
+        *bounds(namespace),
+        _role("ClusterRole", NAME, [*rules(Where.SERVED, Where.CLUSTER), *([TOKENS.rule] if tokens else [])]),
         _binding("ClusterRole", NAME, namespace),
         watched,
         default,
@@ -146,6 +221,7 @@ def namespaced_mode(namespace: str = OWN_NAMESPACE, served: Sequence[str] = (OWN
     """For an operator of the namespaces ``served`` alone (``--namespace``), itself in ``namespace``."""
     objects = [
         *_account(namespace),
+        *bounds(namespace),
         _role("ClusterRole", NAME, rules(Where.CLUSTER)),
         _binding("ClusterRole", NAME, namespace),
     ]

@@ -40,6 +40,8 @@ COMPLETE = "Complete"
 FAILED = "Failed"
 
 GROUP = "hookline.dev"
+AUDIENCE = GROUP
+"""Whom tokens for the operator's own API are for. No receiver gets one."""
 VERSION = "v1alpha1"
 PLURAL = "webhooksubscriptions"
 KIND = "WebhookSubscription"

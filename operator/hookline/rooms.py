@@ -132,6 +132,7 @@ class Rooms:
             Profiles().admit,
             settings.key_overlap_seconds,
             secret_metadata=settings.allow_secret_metadata,
+            service_account_tokens=settings.allow_service_account_tokens,
         )
         self.replays = Replays(
             kube,

@@ -20,12 +20,20 @@ from hookline.errors import SettingsError
 PREFIX = "HOOKLINE_"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MAX_KEY_OVERLAP = 7 * 86_400
+_PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+_PROXY = rf"http://([^\[\]/@:?#\s]+|\[[0-9A-Fa-f:.]+\]):{_PORT}/?"
+_RANGE = r"[0-9A-Fa-f:.]+(/[0-9]{1,3})?"
 _SWITCH: dict[str, Any] = {"nargs": "?", "const": "true"}
 
 
-def _setting(default: Any, text: str, *, least: float | None = None) -> Any:
-    """Declare one setting: its default, its help text, its lower bound."""
-    return field(default=default, metadata={"help": text, "least": least})
+def _setting(
+    default: Any, text: str, *, least: float | None = None, most: float | None = None, pattern: str | None = None
+) -> Any:
+    """Declare one setting: its default, its help text, its bounds, and the form of a text, or of each of several.
+
+    The chart refuses by these what the operator would refuse at its start (hack/chart.py).
+    """
+    return field(default=default, metadata={"help": text, "least": least, "most": most, "pattern": pattern})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,9 @@ class Settings:
         2 * 1024 * 1024, "how much of a message's body the API for deliveries shows", least=0
     )
     ca_bundle: str = _setting("", "PEM file with certificate authorities that receivers may use beside the system's")
-    allow_cidrs: tuple[str, ...] = _setting((), "address range that deliveries may reach though special")
+    allow_cidrs: tuple[str, ...] = _setting(
+        (), "address range that deliveries may reach though special", pattern=_RANGE
+    )
     allow_hosts: tuple[str, ...] = _setting((), "host that deliveries may reach whatever it resolves to")
     allow_http_hosts: tuple[str, ...] = _setting((), "host that may be called by plain http")
     allow_secret_metadata: bool = _setting(
@@ -60,8 +70,17 @@ class Settings:
         "let subscriptions watch the metadata of Secrets, never their data; the operator needs the right to list and "
         "watch them",
     )
-    refuse_cidrs: tuple[str, ...] = _setting((), "further range to refuse, beside those that the cluster tells")
-    egress_proxy: str = _setting("", "http://host:port of a proxy that every delivery must go through, by CONNECT")
+    allow_service_account_tokens: bool = _setting(
+        False,
+        "let subscriptions send tokens of their ServiceAccounts (serviceAccountToken); the operator needs the right to "
+        "make tokens of every ServiceAccount in the namespaces that it serves",
+    )
+    refuse_cidrs: tuple[str, ...] = _setting(
+        (), "further range to refuse, beside those that the cluster tells", pattern=_RANGE
+    )
+    egress_proxy: str = _setting(
+        "", "http://host:port of a proxy that every delivery must go through, by CONNECT", pattern=_PROXY
+    )
     egress_proxy_connect: str = _setting(
         "address",
         "what the proxy is asked for: address, looked up and vetted here; or name, which the proxy looks up, so that "
@@ -72,7 +91,10 @@ class Settings:
         "", "file of keys that seal bodies and last-seen objects in the outbox (docs/signing.md); empty: they are clear"
     )
     key_overlap_seconds: int = _setting(
-        86_400, "how long the old and the new key both sign after a rotation, up to 604800 (7 days)", least=0
+        86_400,
+        "how long the old and the new key both sign after a rotation, up to 604800 (7 days)",
+        least=0,
+        most=MAX_KEY_OVERLAP,
     )
     max_body_bytes: int = _setting(2 * 1024 * 1024, "largest body; larger events are dropped and counted", least=1024)
     delivered_retention_seconds: int = _setting(3600, "how long delivered messages are kept", least=0)
@@ -94,8 +116,8 @@ class Settings:
     )
     max_informers_per_namespace: int = _setting(
         100,
-        "different watches (kind, namespace, field selector) that the subscriptions of a namespace may need together, "
-        "the oldest first; 0: any number",
+        "different watches (kind, namespace, field selector; of each ServiceAccount) that the subscriptions of a "
+        "namespace may need together, the oldest first; 0: any number",
         least=0,
     )
     max_pending_bytes_per_namespace: int = _setting(
@@ -114,6 +136,13 @@ class Settings:
         "processor time that an expression may take for one object; then it is cut off and counts as failed, and after "
         "5 such within 10 minutes it is not evaluated any more until its subscription's spec changes",
         least=1.0,
+    )
+    max_expression_share_per_namespace: float = _setting(
+        0.1,
+        "share of one core that all expressions of a namespace may take together, 5 s of processor time in advance; "
+        "beyond it they wait, 30 s at most, or fail where other namespaces share the watch; the dearest are not "
+        "evaluated any more until their subscription's spec changes; 0: any",
+        least=0.0,
     )
     expression_memory_bytes: int = _setting(
         512 * 1024 * 1024,

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -25,6 +26,15 @@ from support.receiver import Receiver
 DOCS = (Path(__file__).parents[2] / "docs" / "authentication.md").read_text()
 BLOCKS = [yaml.safe_load(text)["destination"] for text in re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)]
 BY_METHOD = {next(iter(block.get("auth") or ["mutualTLS"])): block for block in BLOCKS}
+
+
+TOKENS = ("--allow-service-account-tokens",)
+
+
+@pytest.fixture
+def operator(make_operator):
+    """A running operator that may make tokens."""
+    return make_operator(*TOKENS).start()
 
 
 @pytest.fixture
@@ -142,7 +152,7 @@ def bearer_after(receiver, config_map):
     return arrived(receiver, "/bearer", before + 1)["authorization"]
 
 
-def claims_of(token: str, jwks: dict) -> dict:
+def claims_of(token: str, jwks: Any) -> Any:
     """Verify as a receiver does (RFC 7515, ES256), with the cluster's public keys; returns the claims."""
 
     def decoded(text: str) -> bytes:
@@ -193,13 +203,13 @@ def test_the_rights_that_it_is_shipped_with_are_enough(
 ):
     """A token of the cluster and a bundle of a ConfigMap, which need rights that nothing else does."""
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": rights.OWN_NAMESPACE}})
-    kubectl.apply(*rights.cluster_mode())
+    kubectl.apply(*rights.cluster_mode(tokens=True))
     config = json.loads(control_plane.kubeconfig.read_text())
     token = kubectl("create", "token", rights.NAME, "-n", rights.OWN_NAMESPACE, "--duration=1h").strip()
     config["users"][0]["user"] = {"token": token}
     (tmp_path / "kubeconfig").write_text(json.dumps(config))
     strangers = pem(trustme.CA())  # what arrives came by the subscription's own bundle
-    live = LiveOperator(tmp_path / "kubeconfig", tmp_path / "operator", strangers, "--namespace", namespace)
+    live = LiveOperator(tmp_path / "kubeconfig", tmp_path / "operator", strangers, "--namespace", namespace, *TOKENS)
     try:
         live.start()
         bundle = {"tls": {"caBundle": BY_METHOD["mutualTLS"]["tls"]["caBundle"]}}
@@ -211,6 +221,15 @@ def test_the_rights_that_it_is_shipped_with_are_enough(
         assert arrived(receiver, "/orders")["authorization"].startswith("Bearer ey")
     finally:
         live.kill()
+
+
+def test_where_the_administrator_allows_no_tokens_the_status_says_what_to_set(
+    receiver, make_operator, subscriptions, config_map
+):
+    make_operator().start()
+    subscriptions.apply("token", destination=to(receiver, "serviceAccountToken", "token"))
+    subscriptions.wait("DestinationRefused", "token")
+    assert "settings.allowServiceAccountTokens" in subscriptions.condition("Accepted", "token")[2]
 
 
 def test_every_block_of_the_documentation_is_known_here():

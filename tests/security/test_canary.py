@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def _namespace() -> list[str] | None:
     return None
 
 
-def _run(mode: str, prefix: list[str]) -> dict:
+def _run(mode: str, prefix: list[str]) -> Any:
     environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     done = subprocess.run(
         [*prefix, sys.executable, "-m", "support.canary", mode], capture_output=True, check=False, env=environment
@@ -42,7 +43,7 @@ def _run(mode: str, prefix: list[str]) -> dict:
 
 
 @pytest.fixture(scope="module", params=["loopback", "netns"])
-def report(request) -> dict:
+def report(request) -> Any:
     if request.param == "loopback":
         return _run("loopback", [])
     prefix = _namespace()

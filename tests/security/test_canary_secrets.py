@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import secrets as random
+from functools import partial
 
 import pytest
 import trustme
@@ -202,6 +203,14 @@ def malform(estate, subscriptions, endpoints):
     return [f"bad-{what}" for what in MALFORMED]
 
 
+def is_refused(subscriptions, name):
+    return subscriptions.condition("Ready", name)[0] == "False"
+
+
+def has_failed(subscriptions, name):
+    return "lastFailure" in subscriptions.get(name)["status"]
+
+
 @pytest.mark.parametrize("sealed", [True, False], ids=["sealed outbox", "clear outbox"])
 def test_fifty_secrets_come_out_nowhere(
     make_operator,
@@ -221,7 +230,13 @@ def test_fifty_secrets_come_out_nowhere(
     (tmp_path / "outbox.key").write_text(base64.b64encode(outbox_key).decode())
     key_file = ("--outbox-key-file", str(tmp_path / "outbox.key")) if sealed else ()
     operator = make_operator(
-        "--kubeconfig", str(kubeconfig), "--key-overlap-seconds", "3", "--tracing", *key_file
+        "--kubeconfig",
+        str(kubeconfig),
+        "--key-overlap-seconds",
+        "3",
+        "--tracing",
+        "--allow-service-account-tokens",
+        *key_file,
     ).start()
     clients = trustme.CA()
     certificate, private = pair(clients.issue_cert(common_name="hookline"))
@@ -235,7 +250,7 @@ def test_fifty_secrets_come_out_nowhere(
     generated = {"url": endpoints["delivered"].url("/made"), "unguessablePath": "Generated"}
     subscriptions.apply("made", destination=generated, delivery=QUICK)
     for bad in malform(estate, subscriptions, endpoints):
-        eventually(lambda bad=bad: subscriptions.condition("Ready", bad)[0] == "False", f"{bad} is refused", 60)
+        eventually(partial(is_refused, subscriptions, bad), f"{bad} is refused", 60)
     for name in ("made", "mutual", *(kind for kind in ENDPOINTS if kind != "refused")):
         subscriptions.wait("Watching", name)
     for number in range(3):
@@ -243,9 +258,9 @@ def test_fifty_secrets_come_out_nowhere(
         kubectl("annotate", "whsub", "made", f"hookline.dev/rotate-key={number}", "--overwrite", "-n", namespace)
     failing = [kind for kind in ENDPOINTS if kind not in ("delivered", "refused")]
     for kind in failing:
-        eventually(lambda kind=kind: "lastFailure" in subscriptions.get(kind)["status"], f"{kind} fails", 60)
+        eventually(partial(has_failed, subscriptions, kind), f"{kind} fails", 60)
     eventually(lambda: subscriptions.get("made")["status"].get("lastDelivery"), "a delivery", 60)
-    eventually(lambda: subscriptions.condition("Ready", "refused")[0] == "False", "a refused address", 60)
+    eventually(partial(is_refused, subscriptions, "refused"), "a refused address", 60)
     remember_what_was_made(estate, kubectl, namespace, endpoints)
     metrics = operator.get("/metrics")[1].encode()
     operator.kill()  # the log of the outbox is still there

@@ -158,6 +158,11 @@ AUTH_REFUSED: dict[str, tuple[Spec, str, str]] = {
         'supported values: "ClientSecretBasic", "ClientSecretPost"',
     ),
     "a token for nobody": (auth(serviceAccountToken={}), f"{IN_TOKEN}.audience", "Required value"),
+    "a token for our own API": (
+        auth(serviceAccountToken={"audience": "hookline.dev"}),
+        f"{IN_TOKEN}.audience",
+        'must name the receiver; "hookline.dev" is the audience of Hookline\'s own API',
+    ),
     "a token for two": (auth(serviceAccountToken={"audience": "a b"}), f"{IN_TOKEN}.audience", NO_AUDIENCE),
     "a token for less than ten minutes": (
         token(599),

@@ -31,7 +31,7 @@ from support.scale import note
 
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles", namespaced=False)
 RESOURCES = (CONFIG_MAPS, DEPLOYMENTS, CLUSTER_ROLES)
-EVERYTHING = {"apiGroups": [r.group for r in RESOURCES], "resources": [r.plural for r in RESOURCES]}
+EVERYTHING: dict[str, Any] = {"apiGroups": [r.group for r in RESOURCES], "resources": [r.plural for r in RESOURCES]}
 LACKING = [tuple(verb for verb in VERBS if verb != lacked) for lacked in VERBS]
 
 
@@ -163,7 +163,7 @@ def scopes(name: str) -> dict[str, Any]:
 
 async def test_a_subscription_is_granted_exactly_what_its_service_account_can_do(
     control_plane: ControlPlane, granted: None, admin: KubeClient, tmp_path: Path
-):
+) -> None:
     access = Access(Reviews(admin, 10_000, time.monotonic), scopes_of, time.monotonic)
     compared, seen = 0, {True: 0, False: 0}
     wrong = []
@@ -209,7 +209,7 @@ async def test_a_subscription_is_granted_exactly_what_its_service_account_can_do
 )
 async def test_a_refusal_names_account_verb_resource_and_scope_and_its_commands_help(
     control_plane: ControlPlane, granted: None, admin: KubeClient, kubectl: Kubectl, name: str, how: str, words: str
-):
+) -> None:
     access = Access(Reviews(admin, 10_000, time.monotonic), scopes_of, time.monotonic)
     fields, _ = scopes(name)[how]
     spec = subscription(namespace=home(name), service_account="watcher", sources=(Source("v1", "ConfigMap", **fields),))
@@ -231,7 +231,7 @@ async def test_a_refusal_names_account_verb_resource_and_scope_and_its_commands_
 
 async def test_a_namespace_that_is_absent_and_one_that_is_forbidden_look_alike(
     control_plane: ControlPlane, granted: None, admin: KubeClient
-):
+) -> None:
     access = Access(Reviews(admin, 10_000, time.monotonic), scopes_of, time.monotonic)
     messages = []
     for where in ("kube-system", "no-such-namespace"):

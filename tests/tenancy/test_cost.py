@@ -37,7 +37,7 @@ async def calls(client: KubeClient) -> float:
 @pytest.mark.parametrize("accounts", [1, MANY])
 async def test_a_round_costs_three_calls_for_each_service_account_however_many_subscriptions_it_has(
     control_plane: ControlPlane, accounts: int
-):
+) -> None:
     client = await KubeClient.connect(str(control_plane.kubeconfig))
     now = [0.0]
     access = Access(Reviews(client, 1e9, lambda: now[0]), scopes_of, lambda: now[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from controlplane import ControlPlane
 from support.cluster import Kubectl
 from support.rights import binding, role, user
-from support.terminal import CommandLine
+from support.terminal import CommandLine, Done
 
 ARGUMENTS = ("--url", "https://hooks.example.com/orders", "--service-account", "watcher")
 
@@ -21,7 +22,7 @@ def hookline(control_plane: ControlPlane, crds: object, namespace: str, tmp_path
     return CommandLine(control_plane, namespace, tmp_path)
 
 
-def rights(hookline: CommandLine, name: str, thing: str) -> dict[str, Any]:
+def rights(hookline: Callable[..., Done], name: str, thing: str) -> Any:
     done = hookline("explain", thing, "--subscription", name, "-o", "json")
     assert done.code == 0, done.err
     [item] = json.loads(done.out)["subscriptions"]
@@ -49,26 +50,20 @@ def test_the_roles_that_new_writes_are_those_that_are_missing(
     assert "Role" not in bare.out
     kubectl("apply", "-f", "-", input=bare.out)
     where = ("--object-namespace", "default") if "default,kube-system" in options else ()
-    before = rights(CommandLineIn(hookline, where), "orders", thing)
+
+    def within(*arguments: str) -> Done:
+        return hookline(*arguments, *where)
+
+    before = rights(within, "orders", thing)
     assert before["result"] == "Failed"
     assert "ServiceAccount 'watcher' may not get and list and watch" in before["message"]
     whole = hookline(*arguments, "--replace")
     assert "do not suffice: roles are written, too" in whole.err
     kubectl("apply", "-f", "-", input=whole.out)
-    assert rights(CommandLineIn(hookline, where), "orders", thing)["result"] == "Passed"
+    assert rights(within, "orders", thing)["result"] == "Passed"
     again = hookline(*arguments, "--replace")
     assert "Role" not in again.out, "they are there now"
     assert "Rights: ServiceAccount 'watcher' may get, list and watch" in again.err
-
-
-class CommandLineIn:
-    """The same command with more options."""
-
-    def __init__(self, hookline: CommandLine, options: tuple[str, ...]) -> None:
-        self._hookline, self._options = hookline, options
-
-    def __call__(self, *arguments: str) -> Any:
-        return self._hookline(*arguments, *self._options)
 
 
 def test_who_may_not_give_rights_is_told_and_the_yaml_is_there_all_the_same(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from controlplane import ControlPlane
-from support.cluster import Kubectl, KubectlError, eventually
+from support.cluster import Kubectl
+from support.policies import POLICY, forced, refused
 from support.rights import binding, role, user
-from support.schema import CRDS
 
-POLICY = CRDS / "serviceaccount-policy.yaml"
 SPACE, ELSEWHERE = "policy", "policy-elsewhere"
 OURS = {
     "apiGroups": ["hookline.dev"],
@@ -74,30 +73,11 @@ def users(control_plane: ControlPlane, kubectl: Kubectl, crds: None) -> Iterator
     kubectl("delete", "-f", str(POLICY), "--ignore-not-found")
 
 
-def refused(work: Callable[[], Any]) -> str:
-    """The words of the refusal, empty when there is none. Whatever else goes wrong is an error."""
-    try:
-        work()
-    except KubectlError as error:
-        if "serviceaccounts.hookline.dev" not in str(error):
-            raise
-        return str(error)
-    return ""
-
-
 @pytest.fixture
 def policy(kubectl: Kubectl, users: dict[str, Kubectl]) -> Iterator[None]:
     """The policy in force."""
-    kubectl("apply", "--server-side", "-f", str(POLICY))
-    body = json.dumps(subscription("probe"))
-    eventually(
-        lambda: refused(lambda: users["nothing"]("create", "--dry-run=server", "-f", "-", input=body)), "it is in force"
-    )
-    yield
-    kubectl("delete", "-f", str(POLICY))
-    eventually(
-        lambda: not refused(lambda: users["nothing"]("create", "--dry-run=server", "-f", "-", input=body)), "it is gone"
-    )
+    with forced(kubectl, users["nothing"], subscription("probe")):
+        yield
 
 
 def verdicts(kubectl: Kubectl, users: dict[str, Kubectl]) -> dict[tuple[str, str, str], bool]:
@@ -121,23 +101,33 @@ def verdicts(kubectl: Kubectl, users: dict[str, Kubectl]) -> dict[tuple[str, str
         found[who, what, "metadata"] = not patch({"metadata": {"annotations": {"hookline.dev/requested-at": "1"}}})
         found[who, what, "status"] = not patch({"status": {"pending": 1}}, "--subresource=status")
         found[who, what, "spec"] = not patch({"spec": {"suspend": True}})
+        for target in ("default", "builder"):
+            moved = {"spec": {"serviceAccountName": target, "delivery": {"timeoutSeconds": 7}}}
+            found[who, what, f"move to {target}"] = not patch(moved, "--dry-run=server")
     return found
 
 
 def expected(who: str, what: str, how: str) -> bool:
-    return how in ("metadata", "status") or (what or "default") in RIGHTS[who][2]
+    """A move needs both accounts: what is stored already goes along."""
+    needed = {what or "default"} | ({how.removeprefix("move to ")} if how.startswith("move to ") else set())
+    return how in ("metadata", "status") or needed <= RIGHTS[who][2]
 
 
-def test_only_who_may_use_a_service_account_may_name_it_and_without_the_policy_everybody_may(kubectl, users, request):
+def test_only_who_may_use_a_service_account_may_name_it_and_without_the_policy_everybody_may(
+    kubectl: Kubectl, users: dict[str, Kubectl], request: pytest.FixtureRequest
+) -> None:
     without = verdicts(kubectl, users)
     assert set(without.values()) == {True}, "the control: RBAC alone stops none of this"
     request.getfixturevalue("policy")
     found = verdicts(kubectl, users)
     assert {key: allowed for key, allowed in found.items() if allowed != expected(*key)} == {}
-    assert list(found.values()).count(False) > 40
+    assert len(found) == 198
+    assert list(found.values()).count(False) == 99
 
 
-def test_a_subscription_can_not_be_moved_to_another_service_account(kubectl, users, policy):
+def test_a_subscription_can_not_be_moved_to_another_service_account(
+    kubectl: Kubectl, users: dict[str, Kubectl], policy: object
+) -> None:
     kubectl("delete", "whsub", "--all", "-n", SPACE)
     users["impersonates-builder"].apply(subscription("mine", serviceAccountName="builder"))
     words = refused(
@@ -148,3 +138,20 @@ def test_a_subscription_can_not_be_moved_to_another_service_account(kubectl, use
     assert "you may not use ServiceAccount 'default'" in words
     assert "impersonate" in words
     assert "`create` Pods" in words
+
+
+@pytest.mark.parametrize("former", ["", "default"])
+def test_who_may_not_use_the_account_that_a_subscription_has_can_not_give_it_his_own(
+    kubectl: Kubectl, users: dict[str, Kubectl], policy: object, former: str
+) -> None:
+    kubectl("delete", "whsub", "--all", "-n", SPACE)
+    kubectl.apply(subscription("theirs", **ACCOUNTS[former]))
+    mine = {"serviceAccountName": "builder", "destination": {"url": "https://mine.example.com/x"}}
+    words = refused(
+        lambda: users["impersonates-builder"](
+            "patch", "whsub", "theirs", "-n", SPACE, "--type=merge", "-p", json.dumps({"spec": mine})
+        )
+    )
+    assert "messages of ServiceAccount 'default'" in words
+    assert "make a subscription of your own" in words
+    assert "`impersonate`" in words

@@ -83,20 +83,36 @@ def check_token_url(subscription: Subscription, check_url: CheckUrl) -> None:
         raise SpecError(reasons.INVALID_SPEC, field, 'must begin with "https://"')
 
 
+def check_tokens(subscription: Subscription, allowed: bool) -> None:
+    """Whether it may send tokens of its ServiceAccount, where it wants to. Raises SpecError."""
+    auth, field = subscription.auth, "spec.destination.auth.serviceAccountToken"
+    if not isinstance(auth, ServiceAccountTokenSpec):
+        return
+    if auth.audience == reasons.AUDIENCE:
+        text = f"{reasons.AUDIENCE!r} is the audience of Hookline's own API; choose one that names the receiver"
+        raise SpecError(reasons.INVALID_SPEC, f"{field}.audience", text)
+    if not allowed:
+        text = (
+            "is not allowed here, for it needs the right to make tokens of every ServiceAccount; use another method, "
+            "or have somebody set --allow-service-account-tokens (settings.allowServiceAccountTokens of the chart)"
+        )
+        raise SpecError(reasons.DESTINATION_REFUSED, field, text)
+
+
 async def resolve_auth(subscription: Subscription, secrets: Secrets) -> Auth | None:
     """How requests authenticate, with the values of the Secrets. Raises NotReadyError."""
     spec, namespace = subscription.auth, subscription.namespace
     if isinstance(spec, BearerSpec):
-        return StaticAuth(_AUTHORIZATION, f"Bearer {await _value(secrets, namespace, spec.token, _WORD)}")
+        return StaticAuth(_AUTHORIZATION, f"Bearer {await _value(secrets, subscription, spec.token, _WORD)}")
     if isinstance(spec, BasicSpec):
-        return StaticAuth(_AUTHORIZATION, await _basic(secrets, namespace, spec.secret))
+        return StaticAuth(_AUTHORIZATION, await _basic(secrets, subscription, spec.secret))
     if isinstance(spec, ApiKeySpec):
-        return StaticAuth(spec.header.lower(), await _value(secrets, namespace, spec.value, _TEXT))
+        return StaticAuth(spec.header.lower(), await _value(secrets, subscription, spec.value, _TEXT))
     if isinstance(spec, ClientCredentialsSpec):
         return ClientCredentials(
             token_url=spec.token_url,
-            client_id=await _value(secrets, namespace, spec.client_id, _TEXT),
-            client_secret=await _value(secrets, namespace, spec.client_secret, _TEXT),
+            client_id=await _value(secrets, subscription, spec.client_id, _TEXT),
+            client_secret=await _value(secrets, subscription, spec.client_secret, _TEXT),
             scopes=spec.scopes,
             parameters=spec.parameters,
             in_body=spec.in_body,
@@ -117,9 +133,9 @@ async def resolve_tls(subscription: Subscription, secrets: Secrets, url: str, ad
         )
     authorities = certificate = private_key = ""
     if spec.authorities is not None:
-        authorities = await _authorities(secrets, namespace, spec.authorities, admit)
+        authorities = await _authorities(secrets, subscription, spec.authorities, admit)
     if spec.certificate:
-        secret = await secrets.read(namespace, spec.certificate)
+        secret = await secrets.read(subscription, spec.certificate)
         certificate, private_key = (text_of(secret, spec.certificate, key) for key in (_CERTIFICATE, _PRIVATE_KEY))
         try:
             await admit(namespace, TlsProfile(certificate=certificate, private_key=private_key))
@@ -131,8 +147,10 @@ async def resolve_tls(subscription: Subscription, secrets: Secrets, url: str, ad
         raise NotReadyError(reasons.SECRET_INVALID, f"`spec.destination.tls`: {error}") from None
 
 
-async def _value(secrets: Secrets, namespace: str, ref: SecretRef, form: tuple[re.Pattern[str], str]) -> str:
-    value = await secrets.value(namespace, ref)
+async def _value(
+    secrets: Secrets, subscription: Subscription, ref: SecretRef, form: tuple[re.Pattern[str], str]
+) -> str:
+    value = await secrets.value(subscription, ref)
     pattern, what = form
     if not pattern.fullmatch(value):
         message = f"Secret {ref.name!r}, key {ref.key!r}: must be {what}, 1 to {HEADER_LIMIT} characters"
@@ -140,9 +158,9 @@ async def _value(secrets: Secrets, namespace: str, ref: SecretRef, form: tuple[r
     return value
 
 
-async def _basic(secrets: Secrets, namespace: str, name: str) -> str:
+async def _basic(secrets: Secrets, subscription: Subscription, name: str) -> str:
     """The value of the header, in UTF-8 (RFC 7617 §2: no colon in the name, no control characters)."""
-    secret = await secrets.read(namespace, name)
+    secret = await secrets.read(subscription, name)
     username, password = (text_of(secret, name, key) for key in (_USERNAME, _PASSWORD))
     if ":" in username:
         raise NotReadyError(reasons.SECRET_INVALID, f"Secret {name!r}: {_USERNAME!r} must not have a colon")
@@ -153,11 +171,14 @@ async def _basic(secrets: Secrets, namespace: str, name: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
 
 
-async def _authorities(secrets: Secrets, namespace: str, ref: SecretRef | ConfigMapRef, admit: AdmitProfile) -> str:
+async def _authorities(
+    secrets: Secrets, subscription: Subscription, ref: SecretRef | ConfigMapRef, admit: AdmitProfile
+) -> str:
+    namespace = subscription.namespace
     if isinstance(ref, ConfigMapRef):
         kind, invalid, text = "ConfigMap", reasons.CONFIG_MAP_INVALID, await _config_value(secrets, namespace, ref)
     else:
-        kind, invalid, text = "Secret", reasons.SECRET_INVALID, await secrets.value(namespace, ref)
+        kind, invalid, text = "Secret", reasons.SECRET_INVALID, await secrets.value(subscription, ref)
     problem = "" if text else "it is empty"  # which would mean: the system's authorities
     try:
         await admit(namespace, TlsProfile(authorities=text))

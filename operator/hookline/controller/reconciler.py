@@ -14,11 +14,12 @@ from typing import Protocol
 
 from hookline import paths, reasons
 from hookline.controller.access import Access
-from hookline.controller.credentials import AdmitProfile, CheckUrl, check_token_url, references, unchecked
+from hookline.controller.credentials import AdmitProfile, CheckUrl, check_token_url, check_tokens, references, unchecked
 from hookline.controller.endpoint import path_secret_name
 from hookline.controller.kinds import check_kinds, check_scope
 from hookline.controller.listing import list_objects
 from hookline.controller.polled import Api, Name
+from hookline.controller.queue import Queue
 from hookline.controller.quota import Quota
 from hookline.controller.secrets import OVERLAP_SECONDS, Secrets, signing_secret_name
 from hookline.controller.secrets import PLURAL as SECRETS
@@ -28,7 +29,7 @@ from hookline.model import Finding, Object, Resource, Target
 from hookline.spec import Source, Subscription
 
 log = logging.getLogger(__name__)
-WORKERS = 4
+WORKERS = 8
 ScopeKeys = Callable[[Subscription, Sequence[Resource | None]], frozenset[str]]
 
 
@@ -90,9 +91,11 @@ class Reconciler:
         key_overlap: float = OVERLAP_SECONDS,
         clock: Callable[[], float] = time.time,
         secret_metadata: bool = False,
+        service_account_tokens: bool = False,
     ) -> None:
         self._api = api
         self._secret_metadata = secret_metadata
+        self._service_account_tokens = service_account_tokens
         self._scope_keys = scope_keys
         self._quota = quota or Quota()
         self._quota.on_lost = self._displaced
@@ -111,8 +114,7 @@ class Reconciler:
         self._unresolved: set[str] = set()
         self._reported: set[str] = set()
         self.failed: set[str] = set()
-        self._waiting: dict[str, None] = {}
-        self._busy: set[str] = set()
+        self._waiting = Queue()
         self._wake = asyncio.Event()
         self._again: dict[str, float] = {}  # when a key of theirs stops signing
         self.secrets = Secrets(api, self._references_changed, key_overlap, clock)
@@ -122,7 +124,7 @@ class Reconciler:
         uid = obj["metadata"]["uid"]
         before = self._objects.get(uid)
         if kind == "DELETED":
-            self._lost(uid)
+            self._lost(obj)
         elif uid not in self._gone and not (before is not None and _is_older(obj, before)):
             self._objects[uid] = obj
             self._quota.put(obj)
@@ -139,14 +141,18 @@ class Reconciler:
 
     def enqueue(self, uid: str) -> None:
         """Look at this subscription soon."""
-        self._waiting[uid] = None
+        self._enqueue(uid, self._objects.get(uid))
+
+    def _enqueue(self, uid: str, obj: Object | None) -> None:
+        self._waiting.put(obj["metadata"]["namespace"] if obj is not None else "", uid)
         self._wake.set()
 
     def enqueue_unresolved(self) -> None:
         """Look again at those whose resource was not served, whose look failed, or a key of which stops signing."""
         now = self.secrets.clock()
         for uid in [*self._unresolved, *(uid for uid, when in self._again.items() if when <= now)]:
-            self.enqueue(uid)
+            if not self._quota.too_young(uid):  # there may be any number of them, and this changes nothing for them
+                self.enqueue(uid)
 
     async def resync(self) -> bool:
         """List our kind: take in what events missed, drop what is left of those that vanished. Raises ApiError.
@@ -159,7 +165,7 @@ class Reconciler:
         self._existing = frozenset(obj["metadata"]["uid"] for obj in listed)
         vanished = known & self._objects.keys() - self._existing
         for uid in vanished:
-            self._lost(uid)
+            self._lost(self._objects[uid])
         waiting = len(self._waiting)
         for obj in listed:
             self.observe(None, obj)
@@ -180,15 +186,13 @@ class Reconciler:
 
     async def _work(self, *, forever: bool) -> None:
         while True:
-            uid = next((uid for uid in self._waiting if uid not in self._busy), None)
+            uid = self._waiting.take()
             if uid is None:
-                if not forever:
+                if not (forever or self._waiting):
                     return
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            del self._waiting[uid]
-            self._busy.add(uid)
             try:
                 await self._reconcile(uid)
             except HooklineError as error:
@@ -201,7 +205,7 @@ class Reconciler:
                 text = f"an unexpected error ({type(error).__name__}), tried again: see the operator's log"
                 self._put_off(uid, reasons.INTERNAL_ERROR, text)
             finally:
-                self._busy.discard(uid)
+                self._waiting.done(uid)
                 self._wake.set()
 
     def _put_off(self, uid: str, reason: str, message: str) -> None:
@@ -244,9 +248,12 @@ class Reconciler:
         await self._applier.check(subscription)
         endpoint = literal_endpoint(subscription, self._check_url)
         check_token_url(subscription, self._check_url)
+        check_tokens(subscription, self._service_account_tokens)
         check_kinds(subscription, self._secret_metadata)
         resources = [await self._served(source) for source in subscription.sources]
-        self._quota.wants(subscription.uid, self._scope_keys(subscription, resources))
+        account = subscription.service_account
+        wanted = frozenset(f"{account} {key}" for key in self._scope_keys(subscription, resources))
+        self._quota.wants(subscription.uid, wanted)
         self._admit(subscription.uid, self._quota.refusal(subscription.uid))
         grant = await self._access.admit(subscription, resources)
         if not grant.granted:
@@ -287,11 +294,12 @@ class Reconciler:
         for uid in uids:
             self.enqueue(uid)
 
-    def _lost(self, uid: str) -> None:
+    def _lost(self, obj: Object) -> None:
+        uid = obj["metadata"]["uid"]
         self._objects.pop(uid, None)
         self._quota.drop(uid)
         self._gone.add(uid)
-        self.enqueue(uid)
+        self._enqueue(uid, obj)
 
     def _use(self, uid: str, names: frozenset[Name]) -> None:
         """This is what a subscription refers to from now on; what nobody does is forgotten."""

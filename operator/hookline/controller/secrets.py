@@ -30,6 +30,8 @@ ROTATED_FOR = "hookline.dev/rotated-for"
 OVERLAP_SECONDS = 86_400.0
 NONE: Mapping[str, str] = MappingProxyType({})
 _MERGE_PATCH = "application/merge-patch+json"
+_TOKENS = frozenset({"kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"})
+"""Types of Secrets that are credentials of the cluster itself: never sent to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,8 @@ class Secret:
     """A Secret as read: its version and decoded values, the subscriptions (uids) that own it, whether it is deleted.
 
     ``managed`` says that it bears Hookline's label, ``rotated`` is the annotation ``ROTATED_FOR``. ``since`` has when
-    whoever set an entry last wrote to the Secret, by the API server's own record; empty for a managed one.
+    whoever set an entry last wrote to the Secret, by the API server's own record; empty for a managed one. ``kind`` is
+    its type.
     """
 
     version: str
@@ -47,6 +50,12 @@ class Secret:
     managed: bool = False
     rotated: str = ""
     since: Mapping[str, float] = field(default_factory=dict)
+    kind: str = ""
+
+    def serves(self, uid: str) -> bool:
+        """Whether that subscription may refer to it: it is no token of the cluster, and not made for another one."""
+        ours = self.managed or self.owners or self.kind.startswith(f"{reasons.GROUP}/")
+        return self.kind not in _TOKENS and (not ours or uid in self.owners)
 
 
 class Secrets:
@@ -67,16 +76,20 @@ class Secrets:
         self.clock = clock
         self.polled = Polled(api, on_change)
 
-    async def read(self, namespace: str, name: str) -> Secret:
-        """Read one Secret. Raises NotReadyError (SecretNotFound) when it is absent or forbidden: both look alike."""
-        raw = await self.polled.read((PLURAL, namespace, name))
-        if raw is None:
-            raise NotReadyError(reasons.SECRET_NOT_FOUND, f"Secret {name!r} was not found in this namespace: create it")
-        return _decode(raw)
+    async def read(self, subscription: Subscription, name: str) -> Secret:
+        """A Secret that the subscription refers to.
 
-    async def value(self, namespace: str, ref: SecretRef) -> str:
+        Raises NotReadyError (SecretNotFound) when it is absent, forbidden, or not for it: all look alike.
+        """
+        secret = await self._found(subscription, name)
+        if secret is None or not secret.serves(subscription.uid):
+            message = f"Secret {name!r} was not found in this namespace, or is none to refer to: create it"
+            raise NotReadyError(reasons.SECRET_NOT_FOUND, message)
+        return secret
+
+    async def value(self, subscription: Subscription, ref: SecretRef) -> str:
         """One value as text. Raises NotReadyError naming the Secret and the key."""
-        secret = await self.read(namespace, ref.name)
+        secret = await self.read(subscription, ref.name)
         return text_of(secret, ref.name, ref.key)
 
     async def own(
@@ -92,11 +105,12 @@ class Secrets:
         Only ``change`` changes it afterwards. Raises NotReadyError while a deleted subscription's one of that name is
         left, and when it may not be made.
         """
-        try:
-            secret = await self.read(subscription.namespace, name)
-        except NotReadyError:
+        secret = await self._found(subscription, name)
+        if secret is None:
             await self._create(subscription, name, kind, make(), annotations)
-            secret = await self.read(subscription.namespace, name)
+            secret = await self._found(subscription, name)
+        if secret is None:
+            raise NotReadyError(reasons.SECRET_NOT_FOUND, f"Secret {name!r} was not found in this namespace")
         _refuse_leftover(secret, name, subscription)
         return secret
 
@@ -121,6 +135,10 @@ class Secrets:
             content_type=_MERGE_PATCH,
         )
         return _decode(raw)
+
+    async def _found(self, subscription: Subscription, name: str) -> Secret | None:
+        raw = await self.polled.read((PLURAL, subscription.namespace, name))
+        return None if raw is None else _decode(raw)
 
     async def _create(
         self,
@@ -214,6 +232,7 @@ def _decode(raw: Mapping[str, Any]) -> Secret:
         managed,
         (metadata.get("annotations") or {}).get(ROTATED_FOR, ""),
         {} if managed else _since(metadata.get("managedFields") or ()),
+        raw.get("type") or "",
     )
 
 

@@ -75,7 +75,7 @@ async def signing_keys(subscription: Subscription, secrets: Secrets) -> Signing:
     """
     if subscription.signing_secret:
         name = subscription.signing_secret
-        secret = await secrets.read(subscription.namespace, name)
+        secret = await secrets.read(subscription, name)
         asked = bool(subscription.rotate_key) and secret.rotated != subscription.rotate_key
         problem = f"{reasons.ROTATE_KEY}: the Secret is yours, so add a key to it instead" if asked else ""
         return _signing(subscription, name, secret, secrets, problem)

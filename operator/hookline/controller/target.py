@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hookline import reasons
 from hookline.controller.credentials import HEADER_LIMIT, AdmitProfile, CheckUrl, resolve_auth, resolve_tls, unchecked
 from hookline.controller.endpoint import path_secret_name, with_generated_path
-from hookline.controller.secrets import Secrets
+from hookline.controller.secrets import Secrets, signing_secret_name
 from hookline.controller.signing import Signing, signing_keys
 from hookline.errors import DestinationRefused, NotReadyError, SpecError
 from hookline.model import Finding, Target
@@ -87,8 +87,9 @@ async def prepare(
 def _finding(subscription: Subscription, blocked: str, message: str, endpoint: str, signing: Signing | None) -> Finding:
     path = path_secret_name(subscription.name) if subscription.unguessable else ""
     finding = Finding(subscription.generation, True, reasons.VALID, message, blocked, endpoint, path_secret=path)
-    if signing is None:
-        return replace(finding, signing_secret=subscription.signing_secret)
+    if signing is None:  # whatever it was signed with before: nobody signs with that now, so it is published no more
+        name = subscription.signing_secret or signing_secret_name(subscription.name)
+        return replace(finding, signing_secret=name, public_keys=())
     return replace(
         finding,
         signing_secret=signing.secret,
@@ -103,7 +104,7 @@ async def _url(subscription: Subscription, secrets: Secrets, check_url: CheckUrl
     if subscription.url is not None:
         return subscription.url, endpoint
     assert subscription.url_ref is not None  # noqa: S101 (the parser lets exactly one of the two through)
-    url = await secrets.value(subscription.namespace, subscription.url_ref)
+    url = await secrets.value(subscription, subscription.url_ref)
     try:
         return url, check_url(url)
     except DestinationRefused as error:
@@ -116,7 +117,7 @@ async def _headers(subscription: Subscription, secrets: Secrets) -> tuple[tuple[
     for header in subscription.headers:
         value = header.value
         if header.ref is not None:
-            value = await secrets.value(subscription.namespace, header.ref)
+            value = await secrets.value(subscription, header.ref)
             if not _HEADER_VALUE.fullmatch(value):
                 where = f"Secret {header.ref.name!r}, key {header.ref.key!r}"
                 message = f"{where}: must be printable ASCII, at most {HEADER_LIMIT} characters, to be a header's value"

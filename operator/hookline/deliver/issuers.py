@@ -106,8 +106,8 @@ def read_token(answer: bytes) -> Token:
 def service_account(token: ServiceAccountToken, api: Api) -> Fetch:
     """Ask the cluster for a token of this ServiceAccount and audience.
 
-    One that the API server itself accepts is never handed out, nor one for the operator's own API: who receives it could
-    act as the ServiceAccount. The API server is asked by TokenReview, once for each token.
+    One that the API server itself accepts is never handed out, nor one for the operator's own API: who receives it
+    could act as the ServiceAccount. The API server is asked by TokenReview, once for each token.
     """
     path = f"/api/v1/namespaces/{token.namespace}/serviceaccounts/{token.name}/token"
     spec = {"audiences": [token.audience], "expirationSeconds": token.expiration_seconds}

@@ -19,12 +19,13 @@ from typing import Any, Protocol
 
 import orjson
 
+from hookline import reasons
 from hookline.errors import ApiError
 from hookline.serve.limits import Buckets, Clock, Memory, Reviews
 from hookline.serve.refusals import too_many, unauthorized, unavailable
 
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
-AUDIENCE = "hookline.dev"
+AUDIENCE = reasons.AUDIENCE
 MAX_TOKEN = 12 * 1024
 KNOWN_SECONDS = 5.0
 KNOWN_TOKENS = 4096

@@ -138,7 +138,7 @@ def given_up(facts: Facts) -> str:
 
 
 def signing_of(facts: Facts) -> dict[str, Any] | None:
-    """What was found, or, where nothing was, what was told before of the same Secret."""
+    """What was found, or, where nothing was looked at, what was told before of the same Secret."""
     name, public_keys = facts.finding.signing_secret, facts.finding.public_keys
     before: dict[str, Any] | None = facts.status.get("signing")
     if public_keys is None and (not name or (before and before.get("secretName") == name)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ NODE = {
         ]
     },
 }
-ANSWERS = {
+ANSWERS: dict[str, Any] = {
     SERVICE_CIDRS: [{"spec": {"cidrs": ["34.118.224.0/20", "2600:1f00:2::/112"]}}],
     NODES: [NODE, {"spec": {}, "status": {}}, {}],
     API_SERVERS: {"endpoints": [{"addresses": ["35.4.5.6"]}]},

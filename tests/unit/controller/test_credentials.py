@@ -9,7 +9,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hookline.controller.credentials import check_token_url, references, resolve_auth, resolve_tls
+from hookline.controller.credentials import check_token_url, check_tokens, references, resolve_auth, resolve_tls
 from hookline.controller.secrets import Secrets
 from hookline.deliver.profiles import Profiles
 from hookline.errors import DestinationRefused, NotReadyError, SpecError
@@ -67,6 +67,20 @@ async def test_each_method_becomes_its_header():
     assert await auth(CLIENT, Cluster(id="i", secret="x")) == ClientCredentials("https://login.example/", "i", "x")
     token = await auth(ServiceAccountTokenSpec("aud", 700), Cluster(), service_account="sender")
     assert token == ServiceAccountToken("shop", "sender", "aud", 700)
+
+
+@pytest.mark.parametrize(
+    ("audience", "allowed", "words"),
+    [
+        ("https://hooks.example.com", False, "settings.allowServiceAccountTokens"),
+        ("hookline.dev", True, "audience of Hookline's own API"),
+    ],
+)
+def test_tokens_of_the_cluster_need_the_administrators_word_and_another_audience_than_ours(audience, allowed, words):
+    with pytest.raises(SpecError, match=words):
+        check_tokens(subscription(auth=ServiceAccountTokenSpec(audience, 700)), allowed)
+    check_tokens(subscription(auth=ServiceAccountTokenSpec("https://hooks.example.com", 700)), allowed=True)
+    check_tokens(subscription(auth=BearerSpec(REF)), allowed=False)
 
 
 METHODS = {

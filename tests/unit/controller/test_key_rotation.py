@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
@@ -162,7 +163,10 @@ async def test_without_the_right_to_change_the_secret_the_old_key_signs_on_and_t
 
 
 async def test_a_secret_that_is_not_the_operators_own_is_never_written(world):
-    mine = {"v1": keys.encode_hmac(keys.new_hmac()), "v1a": keys.encode_ed25519_private(keys.new_ed25519())}
+    mine: dict[str, Any] = {
+        "v1": keys.encode_hmac(keys.new_hmac()),
+        "v1a": keys.encode_ed25519_private(keys.new_ed25519()),
+    }
     world.api.secrets = {"orders-signing": secret("u1", **mine), "mine": secret(**mine)}
     told = await world.look(rotate_key="1")
     assert "was not made by Hookline" in told.problem
@@ -179,7 +183,7 @@ async def own(world, extra, since="", schemes=("v1",), where="f:data"):
     """A Secret of the user's own with one key, and more."""
     found = secret(v1=OLD, **extra)
     if since:
-        fields = {f"f:{entry}": {} for entry in extra}
+        fields: dict[str, Any] = {f"f:{entry}": {} for entry in extra}
         found["metadata"]["managedFields"] = [{"time": since, "fieldsV1": {where: fields}}, {"manager": "odd"}]
     world.api.secrets["mine"] = found
     return await world.look(signing_secret="mine", schemes=schemes)

@@ -122,7 +122,7 @@ async def test_a_subscription_waits_for_the_end_of_its_predecessors_secret(api, 
     reconciler.observe("ADDED", webhook())
     await reconciler.drain()
     assert (applier.targets, applier.findings[-1].blocked) == ({"u1": None}, "Pending")
-    assert applier.findings[-1].public_keys is None
+    assert applier.findings[-1].public_keys == ()
     del api.secrets["orders-signing"]
     reconciler.enqueue_unresolved()
     await reconciler.drain()

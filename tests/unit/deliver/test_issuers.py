@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+from dataclasses import replace
 from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
@@ -129,6 +130,13 @@ async def test_the_cluster_is_asked_for_the_subscriptions_own_account_and_audien
 async def test_a_token_that_the_api_server_itself_accepts_is_never_handed_out():
     with pytest.raises(TokenFailed, match="audience"):
         await service_account(TOKEN, Api(accepted=True))()
+
+
+async def test_a_token_for_hooklines_own_api_is_not_even_made():
+    api = Api()
+    with pytest.raises(TokenFailed, match="Hookline's own"):
+        await service_account(replace(TOKEN, audience="hookline.dev"), api)()
+    assert api.asked == []
 
 
 @pytest.mark.parametrize("status", [Forbidden(403, "SECRET"), {}, "SECRET"], ids=["refused", "empty", "no object"])
