@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-import helm as helm_program
+import helm
 from controlplane import ControlPlane
-from support import before
 from support.cluster import Kubectl
 from support.snippets.blocks import Block
 from support.snippets.check import Checker
@@ -24,14 +24,18 @@ _AT_ONCE = 4
 _PROMETHEUS = Path(__file__).resolve().parents[1] / "chart" / "monitoring"
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build a missing helm before the first test."""
-    before.build_helm(session, "ground")
+@pytest.fixture(scope="session")
+def helm_program() -> Path:
+    return helm.provide()
 
 
 @pytest.fixture(scope="session")
 def ground(
-    control_plane: ControlPlane, kubectl: Kubectl, crds: object, tmp_path_factory: pytest.TempPathFactory
+    control_plane: ControlPlane,
+    kubectl: Kubectl,
+    crds: object,
+    helm_program: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Ground:
     """With the kinds of the Prometheus operator, too, which pages have objects of."""
     files = [f"--filename={path}" for path in sorted(_PROMETHEUS.glob("*.yaml"))]
@@ -39,7 +43,7 @@ def ground(
     kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
     return Ground(
         kubectl=control_plane.programs["kubectl"],
-        helm=helm_program.provide(),
+        helm=helm_program,
         kubeconfig=control_plane.kubeconfig,
         scratch=tmp_path_factory.mktemp("snippets"),
     )
@@ -54,7 +58,7 @@ def checker(ground: Ground, kubectl: Kubectl) -> Iterator[Checker]:
 @pytest.fixture(scope="session")
 def checked(checker: Checker, request: pytest.FixtureRequest) -> Iterator[Callable[[Block], object]]:
     """``checked(block)`` waits for a block's check; all that this run wants were begun at the first call."""
-    wanted = [
+    wanted: list[Any] = [
         item.callspec.params["block"]
         for item in request.session.items
         if isinstance(item, pytest.Function) and "checked" in item.fixturenames and hasattr(item, "callspec")

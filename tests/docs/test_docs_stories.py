@@ -13,11 +13,11 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
 
-import helm as helm_program
 from controlplane import ControlPlane
 from support.cluster import Kubectl, eventually
 from support.live import LiveOperator, LiveReceiver
@@ -58,15 +58,20 @@ def columns(text: str) -> list[list[str]]:
     return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if line.startswith("NAME ")]
 
 
-def test_the_readme_s_example_does_what_the_readme_says(ground, kubectl, control_plane, tmp_path):
-    receiver = LiveReceiver()
-    kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})
+@pytest.fixture
+def fresh(tmp_path, helm_program):
+    """A control plane on which nobody has installed anything."""
+    with ControlPlane() as plane:
+        yield plane, Ground(plane.programs["kubectl"], helm_program, plane.kubeconfig, tmp_path / "rooms")
+
+
+def test_the_readme_s_example_does_what_the_readme_says(fresh, tmp_path):
+    plane, ground = fresh
+    kubectl, receiver = Kubectl(plane), LiveReceiver()
+    for path in sorted((ROOT / "crds").glob("*.yaml")):
+        kubectl("apply", "-f", str(path))
     page = Page("README.md", ground, {"https://hooks.example.com": receiver.url("").rstrip("/")})
-    home = page._ground.room(page.room, {})
-    page._ground.environment(home)
-    config = ["config", "set-context", "--current", "--namespace=shop", f"--kubeconfig={home / 'kubeconfig'}"]
-    subprocess.run([ground.kubectl, *config], check=True, capture_output=True)
-    operator = LiveOperator(control_plane.kubeconfig, tmp_path / "operator", receiver.ca_pem, "--namespace", "shop")
+    operator = LiveOperator(plane.kubeconfig, tmp_path / "operator", receiver.ca_pem, "--namespace", "shop")
     try:
         operator.start()
         said = page.run("kubectl wait --for=condition=Ready")
@@ -99,14 +104,6 @@ def test_the_readme_s_example_does_what_the_readme_says(ground, kubectl, control
     finally:
         operator.kill()
         receiver.close()
-        kubectl("delete", "whsub", "failing-orders", "-n", "shop", "--ignore-not-found")
-
-
-@pytest.fixture
-def fresh(tmp_path):
-    """A control plane on which nobody has installed anything."""
-    with ControlPlane() as plane:
-        yield plane, Ground(plane.programs["kubectl"], helm_program.provide(), plane.kubeconfig, tmp_path / "rooms")
 
 
 def test_the_five_minutes_of_the_start_page(fresh, tmp_path):
@@ -115,7 +112,7 @@ def test_the_five_minutes_of_the_start_page(fresh, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     page = Page("docs/start.md", ground, {"receiver.hookline-start.svc:8080$": f"localhost:{port}$"})
-    running = []
+    running: list[Any] = []
     try:
         page.run("helm install")
         running.append(_operator(kubectl, plane, tmp_path))
