@@ -22,9 +22,11 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## a real change arrives as a signed, verified request (KEEP=1: leave it running; KUBECONFIG: use that cluster)
 	@$(BIN)/python hack/demo $(if $(KEEP),--keep)
 
+# Most tests wait for other processes, so three files at a time keep two cores busy. ARGS=-n0: one after the other.
+ABREAST := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 .PHONY: test
 test: lint ## everything that must be green: lint, types, contracts, then all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(ABREAST) $(ARGS)
 
 .PHONY: lint
 lint: $(READY) ## ruff, strict types, import contracts

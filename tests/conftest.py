@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-import sys
+import os
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from controlplane import ControlPlane, ControlPlaneError, binaries
+from controlplane import ControlPlane
+from support import tools
 from support.cluster import Kubectl
 from support.rights import EVERYBODY_SEES_EVERYTHING
 
 _CRDS = Path(__file__).resolve().parents[1] / "crds"
+_NEEDED = pytest.StashKey[dict[Path, set[str]]]()
+_BUILDING = pytest.StashKey[subprocess.Popen[bytes] | None]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need no tool come first, so that missing ones are built meanwhile."""
+    items[:] = tools.ordered(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build a missing control plane before the first test, where no test's timeout runs and nothing is captured."""
-    needs_it = any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items)
-    if needs_it and not session.config.option.collectonly:
-        try:
-            binaries.provide(sys.__stderr__ or sys.stderr)
-        except ControlPlaneError as error:
-            pytest.exit(f"no control plane for the tests: {error}", returncode=pytest.ExitCode.INTERNAL_ERROR)
+    """Begin to build missing tools, in one of the processes of a run."""
+    if session.config.option.collectonly:
+        return
+    session.config.stash[_NEEDED] = needed = tools.needed(session.items)
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+        session.config.stash[_BUILDING] = tools.begin(set().union(*needed.values()))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Wait for the tools that a test needs before its timeout runs; without one, the run ends with that test."""
+    if reason := tools.await_all(item.config.stash[_NEEDED][item.path]):
+        item.session.shouldstop = reason
+    return (yield)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Build no longer than somebody waits."""
+    if building := config.stash.get(_BUILDING, None):
+        tools.end(building)
 
 
 @pytest.fixture(scope="session")

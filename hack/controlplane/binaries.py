@@ -40,14 +40,23 @@ def cache_directory() -> Path:
 
 def provide(out: TextIO) -> dict[str, Path]:
     """The path of every program by its name; builds what is missing (minutes), with progress written to ``out``."""
-    found = _from_assets()
-    cache = cache_directory()
-    wanted = [name for name in build.PACKAGES if name not in found]
-    missing = [name for name in wanted if not (cache / name).is_file()]
+    programs = _programs()
+    missing = [name for name, path in programs.items() if not path.is_file()]
     if missing:
         assets = f", or set {ASSETS} to a directory that holds {', '.join(build.PACKAGES)} ({_RELEASES})"
-        build.build(build.kubernetes(kubernetes_version(), build.PACKAGES, assets), missing, cache, out)
-    return found | {name: cache / name for name in wanted}
+        build.build(build.kubernetes(kubernetes_version(), build.PACKAGES, assets), missing, cache_directory(), out)
+    return programs
+
+
+def is_built() -> bool:
+    """Whether ``provide`` has nothing to build. Raises ControlPlaneError as it does."""
+    return all(path.is_file() for path in _programs().values())
+
+
+def _programs() -> dict[str, Path]:
+    """Where every program is, or will be."""
+    found, cached = _from_assets(), cache_directory()
+    return {name: found.get(name, cached / name) for name in build.PACKAGES}
 
 
 def _from_assets() -> dict[str, Path]:

@@ -14,7 +14,6 @@ import yaml
 
 import helm as helm_program
 from chart import CHART
-from support import before
 
 KUBERNETES = "1.36.3"
 MONITORING = "monitoring.coreos.com/v1"
@@ -58,11 +57,11 @@ class Rendered(list[dict[str, Any]]):
         return found[0]
 
     @property
-    def pod(self) -> dict[str, Any]:
+    def pod(self) -> Any:
         return self.one("Deployment")["spec"]["template"]
 
     @property
-    def container(self) -> dict[str, Any]:
+    def container(self) -> Any:
         (container,) = self.pod["spec"]["containers"]
         return container
 
@@ -82,11 +81,6 @@ class Helm:
         if done.returncode != 0:
             raise Refused(f"{done.stdout}\n{done.stderr}")
         return done.stdout
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build a missing helm before the first test."""
-    before.build_helm(session, "helm")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -178,7 +179,16 @@ time.sleep(600)
 """
 
 
-def test_a_killed_parent_takes_every_component_with_it() -> None:
+@pytest.fixture
+def own_scratch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where another control plane that starts meanwhile sweeps nothing; short, for the sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="hookline-") as directory:
+        monkeypatch.setenv("TMPDIR", directory)
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield
+
+
+def test_a_killed_parent_takes_every_component_with_it(own_scratch: None) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", PARENT], env=os.environ | {"PYTHONPATH": str(HACK)}, stdout=subprocess.PIPE, text=True
     ) as parent:

@@ -9,9 +9,11 @@ import asyncio
 import sys
 import time
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -21,7 +23,7 @@ from controlplane import ControlPlane
 from controlplane.flags import API_SERVER, ETCD
 from hookline.errors import ApiError
 from hookline.kube import KubeClient
-from hookline.model import Scope, WatchCommit
+from hookline.model import Scope, Seen, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
 from hookline.spec import Operation
 from hookline.watch.wire import decode_event
@@ -136,7 +138,7 @@ async def naive(client: KubeClient, scope: Scope, again: asyncio.Event | None = 
         while True:
             with suppress(ApiError):
                 await follow()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # as clients do, lest a server that is gone is asked without end
             if again is not None:
                 await again.wait()
 
@@ -244,7 +246,7 @@ async def test_a_storm_of_410_ends_with_every_object_told_in_its_last_state(
             watches, proxy.greeting = proxy.watches, error_event(410, "Expired")
             proxy.reset()
             await writer.churn(f"storm-{number}", CHURN // 2)
-            await until(lambda watches=watches: proxy.watches >= watches + 4)
+            await until(partial(proxy.has_watched, watches + 4))
             proxy.greeting = None
         await writer.create("last")
         await bare.until_named("last")
@@ -266,7 +268,7 @@ class Forgetful:
     async def commit(self, commit: WatchCommit) -> int:
         return await self._store.commit(replace(commit, seen=()))
 
-    async def seen(self, scope_key: str, uids: object) -> dict[str, object]:
+    async def seen(self, scope_key: str, uids: Sequence[str]) -> dict[str, Seen]:
         return {}
 
     async def seen_uids(self, scope_key: str) -> frozenset[str]:
@@ -347,7 +349,7 @@ async def until_expired(maps: Objects, version: str | None) -> None:
         except ApiError as error:
             if error.status == 410:
                 return
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)  # and ask again
     raise AssertionError("the history never expires")
 
 
@@ -529,8 +531,11 @@ async def test_events_that_the_api_server_drops_are_repaired_by_one_audit(
     assert not findings(writer, recorder).doubled
     assert without.get("missed_deletes")
     assert without.get("stale")
-    assert any(change.coalesced for change in recorder.changes)
-    assert len(recorder.repairs) == sum(change.coalesced for change in recorder.changes)
+    guessed = Counter(change.operation for change in recorder.changes if change.coalesced)
+    assert guessed
+    # An object's next event may come before the audit, and tells of it, too, when its first was dropped.
+    assert set(guessed - Counter(recorder.repairs)) <= {CREATED}
+    assert not Counter(recorder.repairs) - guessed
     report(capsys, f"1 % of events dropped: {len(writer.facts)} changes, {dropped} events dropped, "
                    f"{len(recorder.repairs)} repaired, {left} left when the changes ended and 0 after {after} audits "
                    f"(control without audit: {without})")  # fmt: skip
@@ -539,7 +544,7 @@ async def test_events_that_the_api_server_drops_are_repaired_by_one_audit(
 async def tick(maps: Objects) -> None:
     for number in range(10_000):
         await maps.create(f"tick-{number}")
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # the pace of the changes
 
 
 async def test_an_audit_that_races_with_the_watch_tells_nothing_twice_and_nothing_false(

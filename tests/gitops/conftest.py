@@ -14,30 +14,12 @@ import yaml
 
 import gitops
 import helm
-from controlplane import ControlPlaneError, binaries
+from controlplane import binaries
 from support.whole import config_map, make_operator, operator, receiver, subscriptions
 
 __all__ = ["config_map", "make_operator", "operator", "receiver", "subscriptions"]
 ROOT = Path(__file__).resolve().parents[2]
 CHECKS = "resource.customizations.health."
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build what is missing before the first test, where no test's timeout runs."""
-    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    if session.config.option.collectonly:
-        return
-    try:
-        if "oracle" in asked:
-            if not gitops.is_built():
-                print("building the judge of Flux and Argo CD, some minutes …", file=sys.__stderr__)
-            gitops.provide()
-        if "helm_program" in asked:
-            helm.provide()
-        if "build" in asked:
-            binaries.provide(sys.__stderr__ or sys.stderr)
-    except (gitops.GitOpsError, helm.HelmError, ControlPlaneError) as error:
-        pytest.exit(f"a tool of the tests is missing: {error}", returncode=pytest.ExitCode.INTERNAL_ERROR)
 
 
 @pytest.fixture(scope="session")

@@ -13,17 +13,11 @@ import yaml
 import helm
 import prometheus
 from chart import CHART
-from support import before
 from support.prometheus_live import NAMESPACE
 from support.whole import config_map, make_operator, operator, receiver, subscriptions
 
 __all__ = ["config_map", "make_operator", "operator", "receiver", "subscriptions"]
 MONITORING = "monitoring.coreos.com/v1"
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build a missing helm before the first test."""
-    before.build_helm(session, "rules")
 
 
 @pytest.fixture(scope="session")
