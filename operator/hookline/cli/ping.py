@@ -6,6 +6,7 @@ then what the status says of the attempt. The message's id follows from the anno
 
 from __future__ import annotations
 
+import math
 from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -56,7 +57,7 @@ async def _ping(cluster: Cluster, options: Namespace, out: Output) -> int:
     if accepted.get("status") == "False" and not stale(before):
         raise CommandError(f"the spec of {options.name} is refused, so no ping is sent: {accepted.get('message', '')}")
     asked = await requesting.ask(cluster, options.name, reasons.REQUESTED_AT)
-    watcher = _Watcher(ping_id(asked.object["metadata"]["uid"], asked.value), asked.value, asked.at)
+    watcher = Watcher(ping_id(asked.object["metadata"]["uid"], asked.value), asked.value, asked.at, asked.object)
 
     def told(obj: Object) -> None:
         out.progress.update("waiting for the verdict" if watcher.taken(obj) else "waiting for the operator")
@@ -73,13 +74,17 @@ async def _ping(cluster: Cluster, options: Namespace, out: Output) -> int:
     return 0 if verdict.good else 1
 
 
-class _Watcher:
-    """Looks at the status of one subscription for what became of one ping."""
+class Watcher:
+    """Looks at the status of one subscription for what became of one ping, asked for at ``asked`` (Unix seconds).
 
-    def __init__(self, identity: str, value: str, asked: float) -> None:
+    ``before`` is the subscription as it was then: what its status has already is about no later message.
+    """
+
+    def __init__(self, identity: str, value: str, asked: float, before: Object) -> None:
         self._id = identity
         self._value = value
-        self._asked = asked
+        self._asked = math.floor(asked)  # as the status has it: in whole seconds
+        self._known = [status(before).get("lastDelivery"), status(before).get("lastFailure")]
         self._looks = 0
 
     def taken(self, obj: Object) -> bool:
@@ -99,7 +104,8 @@ class _Watcher:
 
     def _later(self, delivery: Mapping[str, Any], failure: Mapping[str, Any]) -> Verdict | None:
         self._looks += 1
-        since = [event for event in (delivery, failure) if (instant(event.get("time")) or 0.0) > self._asked]
+        new = [event for event in (delivery, failure) if event not in self._known]
+        since = [event for event in new if (instant(event.get("time")) or 0.0) >= self._asked]
         if not since or self._looks < PATIENCE:
             return None
         last = max(since, key=lambda event: instant(event["time"]) or 0.0)
@@ -118,7 +124,7 @@ def _say(verdict: Verdict, obj: Object, program: str, out: Output) -> None:
             out.note(f"  - {text}")
 
 
-def _no_verdict(obj: Object, watcher: _Watcher, options: Namespace) -> str:
+def _no_verdict(obj: Object, watcher: Watcher, options: Namespace) -> str:
     seconds = f"{options.timeout:g} s"
     if not watcher.taken(obj):
         ready = condition(obj, reasons.READY)
