@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_folder_operator_never_shadows_the_standard_library():
+def test_the_folder_operator_never_shadows_the_standard_library() -> None:
     assert {path.name for path in (ROOT / "operator").iterdir() if not path.name.startswith((".", "__pycache__"))} == {
         "hookline"
     }
@@ -19,7 +19,7 @@ def test_the_folder_operator_never_shadows_the_standard_library():
     assert "operator.py" in seen.stdout
 
 
-def test_an_init_file_in_operator_would_break_the_interpreter(tmp_path):
+def test_an_init_file_in_operator_would_break_the_interpreter(tmp_path: Path) -> None:
     """The control of the test above: the danger is real."""
     (tmp_path / "operator").mkdir()
     (tmp_path / "operator" / "__init__.py").touch()
@@ -29,6 +29,6 @@ def test_an_init_file_in_operator_would_break_the_interpreter(tmp_path):
     assert broken.returncode != 0
 
 
-def test_no_module_is_longer_than_400_lines():
+def test_no_module_is_longer_than_400_lines() -> None:
     lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "operator").rglob("*.py")}
     assert {path.name: count for path, count in lengths.items() if count > 400} == {}

@@ -3,25 +3,36 @@
     .venv/bin/python tests/bench/expressions.py
 
 It drives ``Flow.sink`` with changes of one ConfigMap of about 1.3 kB in steps of 100, as a watch does; the outbox and
-the network are not part of it. The second part is a hostile expression on an object of 300 kB.
+the network are not part of it. The second part is a hostile expression on an object of 300 kB, the third what a filter
+waits beside 100 watches of another namespace with expressions that no limit ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import resource
+import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from hookline.expressions.evaluator import Evaluator
+from hookline.expressions.expression import Expression, Question
+from hookline.model import Change
+from hookline.outbox.sqlite import SqliteStore
 from hookline.settings import Settings
 from support.samples import change, config_map, subscription
-from unit.shared.test_flow import SqliteStore, Whole
+from unit.shared.test_flow import Whole
 
 STEP = 100
+WATCHES, EACH = 100, 10
+ENDLESS = "TERMS.all(a, TERMS.all(b, TERMS.all(c, a + b + c > 0)))".replace("TERMS", str([1] * 66))
+LONG = "TERMS.all(a, !object.data.s.contains('xxxxxxxxxxxxy'))".replace("TERMS", str([1] * 20))
 HOSTILE = "object.l.map(x, object.data.s + object.data.s + object.data.s)"
 
 
@@ -29,8 +40,8 @@ def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def changes() -> list:
-    def seen(number: int) -> dict:
+def changes() -> list[Change]:
+    def seen(number: int) -> dict[str, Any]:
         labels = {f"label-{k}": f"value-{k}" for k in range(10)}
         return config_map(f"web-{number}", version=str(10 + number), labels=labels, data={"a": "x" * 800, "n": number})
 
@@ -76,6 +87,50 @@ async def hostile(store: SqliteStore) -> None:
         say(f"peak memory of the {who}: {resource.getrusage(what).ru_maxrss // 1024} MiB")
 
 
+async def beside(text: str) -> None:
+    settings = Settings()
+    large, small = change(obj=config_map(data={"s": "x" * 200_000})), change(obj=config_map(data={"s": "x"}))
+    evaluator = Evaluator(
+        settings.expression_limit_milliseconds / 1000,
+        settings.expression_memory_bytes,
+        settings.max_body_bytes,
+        lambda _: None,
+        settings.max_expression_share_per_namespace,
+    )
+    dear = [Expression(text, boolean=True, namespace="greedy") for _ in range(EACH)]
+    plain = Expression("object.metadata.name == 'web'", boolean=True, namespace="modest")
+
+    async def watch() -> None:
+        for _ in itertools.count():
+            await evaluator.answers([Question(large, dear)])
+            await asyncio.sleep(0.01)  # as a step does that stores something
+
+    async def wait() -> float:
+        begun = time.perf_counter()
+        await evaluator.answers([Question(small, [plain])])
+        return time.perf_counter() - begun
+
+    await wait()
+    begun = time.perf_counter()
+    await evaluator.answers([Question(large, dear[:1])])
+    once = time.perf_counter() - begun
+    watches = [asyncio.create_task(watch()) for _ in range(WATCHES)]
+    taken: list[float] = []
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        await asyncio.sleep(0.05)  # the rate of the changes
+        taken.append(await wait())
+    off = sum(expression.fuse.blown for expression in dear)
+    say(
+        f"beside {WATCHES} watches with {EACH} expressions of {once * 1000:.0f} ms each: median "
+        f"{statistics.median(taken) * 1000:.1f} ms, worst {max(taken) * 1000:.0f} ms; {off} are switched off"
+    )
+    for task in watches:
+        task.cancel()
+    await asyncio.gather(*watches, return_exceptions=True)
+    await evaluator.close()
+
+
 async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = SqliteStore(Path(folder) / "outbox.db")
@@ -84,6 +139,8 @@ async def main() -> None:
             await measure(store, expressions, steps)
         await hostile(store)
         await store.close()
+    for text in (LONG, ENDLESS):
+        await beside(text)
 
 
 if __name__ == "__main__":

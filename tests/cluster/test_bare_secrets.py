@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -66,7 +67,8 @@ async def test_no_way_of_reading_brings_the_data_of_a_secret(
 ) -> None:
     """First list, stream, whole objects on demand, find, audit, comparison after a gap, look ahead after a restart."""
     objects = Objects(client, namespace, resource)
-    tapped, recorder = Tapped(client), Recorder()
+    tapped: Any = Tapped(client)  # and nothing else of a client: any other way of reading would fail
+    recorder = Recorder()
     copy = {"annotations": {COPY: f"a copy of {CANARY}", "kept": "yes"}}
     await objects.create("before", metadata={"name": "before", **copy}, **content(resource, CANARY))
     pace = replace(QUICK, audit=0.2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from hookline.controller.ranges import ClusterRanges
+from hookline.controller.ranges import ClusterRanges, Network
 from hookline.deliver.guard import AddressPolicy
 from hookline.errors import ApiError, DestinationRefused
 from hookline.kube import KubeClient
@@ -44,7 +44,7 @@ async def test_nodes_pods_and_services_on_public_addresses_are_learned_and_refus
 
 
 async def test_the_defaults_of_this_cluster_are_learned_too(client: KubeClient) -> None:
-    told = []
+    told: list[frozenset[Network]] = []
     await ClusterRanges(client, client.server, told.append).refresh()
     (found,) = told
     cidrs = [

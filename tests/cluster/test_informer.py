@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +164,9 @@ async def test_an_expired_history_loses_no_deletion_and_no_last_state(
     assert not recorder.changes[5].coalesced
     assert by_name[DELETED, "deleted"].object["data"] == {"n": "1"}
     assert by_name[UPDATED, "changed"].object["data"] == {"n": "3"}
-    assert by_name[UPDATED, "changed"].old is not None
-    assert by_name[UPDATED, "changed"].old["data"] == {"n": "1"}
+    old = by_name[UPDATED, "changed"].old
+    assert old is not None
+    assert old["data"] == {"n": "1"}
     assert by_name[DELETED, "recreated"].uid != by_name[CREATED, "recreated"].uid
 
 
@@ -185,6 +187,9 @@ async def test_a_crash_at_any_step_of_a_comparison_neither_loses_nor_repeats(
     await expire(store, things.scope)
     expected = sorted([f"Deleted/{name}" for name in names[:4]] + [f"Updated/{name}" for name in names[4:]])
 
+    def crashed_or_done(task: asyncio.Task[None]) -> bool:
+        return task.done() or len(recorder.committed) == len(expected)
+
     for crash in range(20):
         calls = 0
 
@@ -200,7 +205,7 @@ async def test_a_crash_at_any_step_of_a_comparison_neither_loses_nor_repeats(
             client, things.scope, store, recorder.hooks, clock=lambda: 0.0, random=lambda: 0.5, full=True, pace=pace
         )
         task = asyncio.create_task(informer.run())
-        await recorder.until(lambda task=task: task.done() or len(recorder.committed) == len(expected))
+        await recorder.until(partial(crashed_or_done, task))
         assert len(recorder.committed) == min(before + 2, len(expected)), f"life {crash} committed one step"
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -380,7 +385,7 @@ async def test_a_resource_that_is_not_served_is_a_problem_that_heals_when_its_cr
                 try:
                     await things.create("first")
                 except ApiError:
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.01)  # and ask again
                 else:
                     return
 
@@ -415,14 +420,15 @@ async def test_a_problem_is_over_when_a_stream_is_open_again(
         proxy.client() as through,
         watching(through, maps.scope, store, recorder) as informer,
     ):
-        assert informer.condition.open
+        seen = [informer.condition.open]
         proxy.refusal = refusal
         proxy.reset()
         await recorder.until(lambda: recorder.problems)
-        assert not informer.condition.open
+        seen.append(informer.condition.open)
         proxy.refusal = None
         await recorder.until(lambda: recorder.problems[-1] is None)
-        assert informer.condition.open
+        seen.append(informer.condition.open)
+        assert seen == [True, False, True]
         assert not informer.condition.failing
 
 
@@ -481,7 +487,7 @@ async def test_an_audit_finds_an_object_whose_name_has_what_separates_the_terms_
         await roles.create(name)
         for number in range(1000):  # so that the watch passes a list without waiting for a bookmark
             await roles.create(f"tick-{number}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the pace of the changes
             if recorder.repairs:
                 break
     assert recorder.repairs == [CREATED]
@@ -540,7 +546,7 @@ async def test_the_need_for_whole_objects_may_come_and_go_over_restarts(
         async with watching(client, maps.scope, store, recorder, full=full) as informer:
             await asyncio.wait_for(informer.position(), 30)
             await maps.patch("a", data={"n": str(number)})
-            await recorder.until(lambda number=number: len(recorder.changes) == number - 1)
+            await recorder.until_changes(number - 1)
     assert [change.partial for change in recorder.changes] == [True, False, False, False, False]
     for number, change in enumerate(recorder.changes, 1):
         assert change.old is not None

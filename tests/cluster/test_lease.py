@@ -44,7 +44,7 @@ async def looks_twice(lease: Lease) -> None:
     assert not await lease._try_to_acquire()
 
 
-async def test_the_first_makes_the_lease_and_leads(client: KubeClient, candidate: Any, namespace: str):
+async def test_the_first_makes_the_lease_and_leads(client: KubeClient, candidate: Any, namespace: str) -> None:
     lease, _ = candidate("a")
     assert not lease.leading
     assert await lease.acquire() == 1
@@ -53,13 +53,13 @@ async def test_the_first_makes_the_lease_and_leads(client: KubeClient, candidate
     assert (spec["holderIdentity"], spec["leaseTransitions"], spec["leaseDurationSeconds"]) == ("a", 1, 15)
 
 
-async def test_of_many_that_begin_at_once_exactly_one_leads(candidate: Any):
+async def test_of_many_that_begin_at_once_exactly_one_leads(candidate: Any) -> None:
     leases = [candidate(str(number))[0] for number in range(8)]
     assert sum(await asyncio.gather(*(lease._try_to_acquire() for lease in leases))) == 1
     assert sum(lease.leading for lease in leases) == 1
 
 
-async def test_a_leader_is_followed_only_after_a_full_duration_without_a_sign_of_life(candidate: Any):
+async def test_a_leader_is_followed_only_after_a_full_duration_without_a_sign_of_life(candidate: Any) -> None:
     first, _ = candidate("a")
     await first.acquire()
     second, clock = candidate("b")
@@ -73,7 +73,9 @@ async def test_a_leader_is_followed_only_after_a_full_duration_without_a_sign_of
     assert await second.acquire() == 2
 
 
-async def test_clocks_of_different_machines_are_never_compared(client: KubeClient, candidate: Any, namespace: str):
+async def test_clocks_of_different_machines_are_never_compared(
+    client: KubeClient, candidate: Any, namespace: str
+) -> None:
     first, _ = candidate("a")
     await first.acquire()
     lease = await read(client, namespace)
@@ -84,7 +86,7 @@ async def test_clocks_of_different_machines_are_never_compared(client: KubeClien
     await looks_twice(second)
 
 
-async def test_a_released_lease_is_taken_at_once_under_the_next_epoch(candidate: Any):
+async def test_a_released_lease_is_taken_at_once_under_the_next_epoch(candidate: Any) -> None:
     first, _ = candidate("a")
     await first.acquire()
     await first.release()
@@ -93,7 +95,7 @@ async def test_a_released_lease_is_taken_at_once_under_the_next_epoch(candidate:
     assert await second.acquire() == 2
 
 
-async def test_who_was_replaced_learns_it_with_the_next_renewal(candidate: Any):
+async def test_who_was_replaced_learns_it_with_the_next_renewal(candidate: Any) -> None:
     first, _ = candidate("a")
     await first.acquire()
     second, clock = candidate("b")
@@ -106,7 +108,9 @@ async def test_who_was_replaced_learns_it_with_the_next_renewal(candidate: Any):
         await first.raise_epoch(9)
 
 
-async def test_who_only_touches_the_lease_ends_no_leadership(client: KubeClient, candidate: Any, namespace: str):
+async def test_who_only_touches_the_lease_ends_no_leadership(
+    client: KubeClient, candidate: Any, namespace: str
+) -> None:
     lease, _ = candidate("a")
     await lease.acquire()
     path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/hookline"
@@ -120,7 +124,7 @@ async def test_who_only_touches_the_lease_ends_no_leadership(client: KubeClient,
 
 async def test_a_deleted_lease_ends_the_leadership_and_the_epoch_can_be_raised_again(
     client: KubeClient, candidate: Any, namespace: str
-):
+) -> None:
     lease, _ = candidate("a")
     await lease.acquire()
     await client.request("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/hookline")
@@ -145,7 +149,9 @@ class Unreachable:
         return await self.client.request(*arguments, **named)
 
 
-async def test_without_an_answer_the_leadership_ends_before_another_may_begin(client: KubeClient, candidate: Any):
+async def test_without_an_answer_the_leadership_ends_before_another_may_begin(
+    client: KubeClient, candidate: Any
+) -> None:
     api = Unreachable(client)
     first, clock = candidate("a", api)
     await first.acquire()
@@ -158,11 +164,11 @@ async def test_without_an_answer_the_leadership_ends_before_another_may_begin(cl
         await first.keep()
 
 
-async def test_a_pause_of_the_whole_process_is_noticed_before_anything_else_is_done(candidate: Any):
+async def test_a_pause_of_the_whole_process_is_noticed_before_anything_else_is_done(candidate: Any) -> None:
     lease, clock = candidate("a")
     await lease.acquire()
     keeping = asyncio.create_task(lease.keep())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # let it begin
     clock.now += 60.0  # as monotonic time does while a process is stopped
     assert not lease.leading
     keeping.cancel()

@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from hookline.api.parse import parse
+from support.cluster import Kubectl
 from support.evaluating import evaluating
 from support.samples import DEPLOYMENTS, change
 
@@ -14,14 +16,14 @@ MANIFESTS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", R
 EXAMPLE = MANIFESTS[0]
 
 
-def test_every_manifest_is_accepted(crds, kubectl, namespace):
+def test_every_manifest_is_accepted(crds: object, kubectl: Kubectl, namespace: str) -> None:
     for manifest in MANIFESTS:
         kubectl.apply(manifest | {"metadata": manifest["metadata"] | {"namespace": namespace}})
     parse(kubectl.json("get", "whsub", "failing-orders", "-n", namespace))
 
 
-async def test_the_example_fires_for_a_failing_deployment_and_names_it():
-    def deployment(**status):
+async def test_the_example_fires_for_a_failing_deployment_and_names_it() -> None:
+    def deployment(**status: object) -> dict[str, Any]:
         metadata = {"name": "orders", "namespace": "shop", "uid": "u", "resourceVersion": "7"}
         return {"metadata": metadata, "spec": {"replicas": 3}, "status": status}
 
@@ -36,7 +38,7 @@ async def test_the_example_fires_for_a_failing_deployment_and_names_it():
         assert await cel.value(says, seen[0]) == {"text": "orders is failing"}
 
 
-def test_every_file_that_the_readme_links_to_is_there():
+def test_every_file_that_the_readme_links_to_is_there() -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
     assert links
     assert [link for link in links if not (Path(__file__).parents[2] / link).exists()] == []

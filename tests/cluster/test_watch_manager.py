@@ -381,7 +381,7 @@ async def test_the_labels_of_namespaces_follow_every_change(client: KubeClient, 
     await label("shop")
     await until(lambda: (index.labels(namespace) or {}).get("team") == "shop")
     await label(None)
-    await until(lambda: "team" not in (index.labels(namespace) or {"team": 1}))
+    await until(lambda: "team" not in (index.labels(namespace) or {"team": ""}))
     await index.close()
 
 

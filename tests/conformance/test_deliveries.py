@@ -94,13 +94,16 @@ class TestOne:
         await add(store, message(1), message(2, B))
         assert await store.delivery(A, "msg_0002") is None
         assert list(await store.deliveries_of(A, ["msg_0001", "msg_0002"])) == ["msg_0001"]
-        assert (await store.delivery(B, "msg_0002"))[1].subscription == B
+        _, found = await store.delivery(B, "msg_0002")
+        assert found.subscription == B
 
     async def test_what_was_in_flight_is_not_after_a_restart(self, store, store_factory):
         await add(store, message(1))
         await store.claim({A: 1}, EVER)
         fresh = await restart(store, store_factory)
-        assert (await fresh.delivery(A, "msg_0001"))[0].state is PENDING
+        found = await fresh.delivery(A, "msg_0001")
+        assert found is not None
+        assert found[0].state is PENDING
         await fresh.close()
 
 
@@ -138,7 +141,8 @@ class TestFollow:
         assert states == [PENDING, IN_FLIGHT, DELIVERED, IN_FLIGHT]
 
     async def test_several_follow_and_each_ends_alone(self, store):
-        one, two = [], []
+        one: list[str] = []
+        two: list[str] = []
         end_one, end_two = await store.follow(A, one.append), await store.follow(A, two.append)
         await add(store, message(1))
         end_one()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hookline.model import Counts, Outcome
+from hookline.model import Counts, Message, Outcome
 from hookline.stored import Pruned, Retention
 from support.outbox import EVER, ROOMY, A, B, add, finish, ids, message, restart
 
@@ -13,7 +13,7 @@ HEADERS = len(b'[["content-type","application/json"]]')
 ALL = Retention(0.0, ROOMY)
 
 
-def kilo(number: int, subscription: str = A) -> object:
+def kilo(number: int, subscription: str = A) -> Message:
     """A message that takes 1,000 bytes."""
     return message(number, subscription, body=bytes(KILO - HEADERS))
 

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 import trustme
@@ -25,37 +26,37 @@ KEYS = SigningKeys((keys.new_hmac(),), (keys.new_ed25519(),))
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-def target(url: str, **changes: object) -> Target:
+def target(url: str, **changes: Any) -> Target:
     """A target with sensible values; ``changes`` are fields of ``Target``."""
-    fields = {
-        "subscription": "sub-1",
-        "namespace": "shop",
-        "name": "orders",
-        "url": url,
-        "headers": (),
-        "keys": KEYS,
-        "schemes": ("v1", "v1a"),
-        "timeout": 15.0,
-        "retry": RetryPolicy((0.0, 0.0, 0.0), 3600),
-        "max_in_flight": 4,
-    }
-    return Target(**{**fields, **changes})
+    plain = Target(
+        subscription="sub-1",
+        namespace="shop",
+        name="orders",
+        url=url,
+        headers=(),
+        keys=KEYS,
+        schemes=("v1", "v1a"),
+        timeout=15.0,
+        retry=RetryPolicy((0.0, 0.0, 0.0), 3600),
+        max_in_flight=4,
+    )
+    return replace(plain, **changes)
 
 
 def message(
-    number: int = 1, subscription: str = "sub-1", body: bytes = b'{"a": "\xc3\xa9"}', **changes: object
+    number: int = 1, subscription: str = "sub-1", body: bytes = b'{"a": "\xc3\xa9"}', **changes: Any
 ) -> Message:
-    fields = {
-        "id": f"msg_{subscription}_{number}",
-        "subscription": subscription,
-        "sequence": number,
-        "object_uid": f"object-{number}",
-        "event_type": "test",
-        "headers": (("content-type", "application/json"),),
-        "body": body,
-        "observed": 0.0,
-    }
-    return Message(**{**fields, **changes})
+    plain = Message(
+        id=f"msg_{subscription}_{number}",
+        subscription=subscription,
+        sequence=number,
+        object_uid=f"object-{number}",
+        event_type="test",
+        headers=(("content-type", "application/json"),),
+        body=body,
+        observed=0.0,
+    )
+    return replace(plain, **changes)
 
 
 @dataclass(frozen=True)

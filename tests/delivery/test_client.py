@@ -23,7 +23,7 @@ from hookline.deliver import answers
 from hookline.deliver.client import MAX_BODY, Client, reason_of
 from hookline.deliver.dial import GuardedConnector, Resolver, tls_context
 from hookline.deliver.guard import AddressPolicy
-from hookline.deliver.lookups import Lookups
+from hookline.deliver.lookups import AddressInfo, Lookups
 from hookline.deliver.verdict import Failure, Reason, Response
 from hookline.errors import DestinationRefused
 from hookline.receiver.verifier import Verifier
@@ -310,10 +310,13 @@ async def test_nobody_listening_is_unreachable(client, tools):
 
 
 async def test_a_name_that_does_not_exist_is_told_apart(tools):
-    def absent(host: str, port: int):
+    def absent(host: str, port: int) -> list[AddressInfo]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    for lookup in (absent, lambda host, port: []):
+    def empty(host: str, port: int) -> list[AddressInfo]:
+        return []
+
+    for lookup in (absent, empty):
         async with Client(AddressPolicy(), tls_context(), lookup) as client:
             result = await client.send(tools.target("https://hooks.example.com/"), tools.message(), now())
             assert result == Failure(Reason.NAME_NOT_RESOLVED)
@@ -341,7 +344,7 @@ async def test_a_body_that_drips_runs_into_the_one_deadline(raw_server, tools):
         while True:
             writer.write(b"1\r\nx\r\n")
             await writer.drain()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # the pace of the drops
 
     server = await raw_server(drip)
     async with Client(tools.loopback, tls_context(server.ca_pem)) as client:

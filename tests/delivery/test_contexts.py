@@ -18,6 +18,7 @@ from hookline.deliver.transport import Transports
 from hookline.errors import InvalidKey
 from hookline.model import TlsProfile
 from support.authority import TlsServer, pair, pem, server_context
+from support.turns import turns
 
 OURS = trustme.CA()
 ONE = ITSELF + 1
@@ -41,11 +42,6 @@ class Bench:
         self.contexts.use(f"{namespace}-{number}", profile(number))
         async with self.contexts.lend(namespace, profile(number)) as context:
             return context
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize(("room", "dropped"), [(3, 2), (5, 0)])
@@ -85,7 +81,7 @@ async def test_one_in_use_is_kept_and_who_needs_its_room_waits_but_another_names
         bench.contexts.use("a-0", profile(0))
         waiting = asyncio.create_task(bench.lent("a", 1))
         await bench.lent("b", 2)
-        await settle()
+        await turns()
         assert not waiting.done()
         assert bench.dropped == []
         assert bench.contexts.held == 2 * ONE

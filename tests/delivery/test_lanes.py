@@ -60,16 +60,17 @@ def inversions(receiver: Receiver) -> int:
 @contextlib.asynccontextmanager
 async def answering(receiver: Receiver, statuses: list[int], chance: random.Random) -> AsyncIterator[None]:
     """Answer these requests with these statuses, several open at a time, in an order that is not that of arrival."""
-    answers = [Answer(status, hold=asyncio.Event()) for status in statuses]
-    receiver.answers(*answers)
+    holds = [asyncio.Event() for _ in statuses]
+    receiver.answers(*(Answer(status, hold=hold) for status, hold in zip(statuses, holds, strict=True)))
 
     async def release() -> None:
+        await receiver.wait_until(lambda: receiver.busy > 4)
         while True:
-            waiting = [answer.hold for answer in answers if not answer.hold.is_set()]
+            waiting = [hold for hold in holds if not hold.is_set()]
             if not waiting:
                 return
             chance.choice(waiting[: max(receiver.busy, 1)]).set()
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # the pace of the receiver: nothing is waited for
 
     releasing = asyncio.create_task(release())
     try:
@@ -146,7 +147,7 @@ async def test_no_more_requests_are_made_than_the_rate_allows(store, client, rec
         await bench.commit(*(tools.message(n) for n in range(40)))
         counted = []
         for allowed in (5, 6, 7, 12, 17, 22):
-            await bench.attempts.until(lambda seen, allowed=allowed: len(seen) >= allowed)
+            await bench.attempts.until_so_many(allowed)
             await bench.dispatcher_idle()
             counted.append(len(receiver.requests))
             clock.now += 0.1 if allowed < 7 else 60  # a token; later, a full bucket

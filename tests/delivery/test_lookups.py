@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def names() -> Iterator[Names]:
     made.released.set()
 
 
-async def abandon(*tasks: asyncio.Task) -> None:
+async def abandon(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     for task in tasks:
@@ -76,7 +77,7 @@ async def test_however_many_tenants_hang_one_that_does_not_finds_a_thread(names)
     hung = []
     for number in range(THREADS // 2):  # each comes with as many lookups as there are threads
         hung += [asyncio.create_task(lookups.find(f"tenant{number}", f"slow{n}", 443)) for n in range(THREADS)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # let them ask first
     assert await lookups.find("b", "quick", 443) == ANSWER
     assert len(names.asked) <= THREADS
     await abandon(*hung)
@@ -110,7 +111,7 @@ async def test_tenants_do_not_wait_for_each_others_lookup_of_the_same_name(names
     lookups = Lookups(names, share=1)
     hung = asyncio.create_task(lookups.find("a", "slow", 443))
     queued = asyncio.create_task(lookups.find("a", "quick", 443))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # let them ask first
     assert await lookups.find("b", "quick", 443) == ANSWER
     await abandon(hung, queued)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -70,10 +71,10 @@ async def test_a_receiver_with_another_certificate_gets_nothing_through_a_tunnel
 @pytest.mark.parametrize("connect", ["address", "name"])
 @pytest.mark.parametrize("url", ["https://10.0.0.1/", "https://[::1]/", "https://kubernetes.default.svc/"])
 async def test_no_tunnel_is_asked_for_to_a_refused_literal_or_name(receiver, tools, connect, url):
-    stages = []
+    stages: list[Stage] = []
     async with proxy_to(receiver) as proxy:
         context = tls_context(receiver.ca_pem)
-        options = {"proxy": through(proxy, connect), "refused": stages.append}
+        options: dict[str, Any] = {"proxy": through(proxy, connect), "refused": stages.append}
         async with Client(AddressPolicy(), context, names(), **options) as client:
             result = await client.send(tools.target(url), tools.message(), 1)
         assert result == Failure(Reason.DESTINATION_REFUSED)
@@ -82,10 +83,10 @@ async def test_no_tunnel_is_asked_for_to_a_refused_literal_or_name(receiver, too
 
 
 async def test_a_name_that_resolves_badly_is_refused_before_the_proxy_is_asked(receiver, tools):
-    stages = []
+    stages: list[Stage] = []
     async with proxy_to(receiver) as proxy:
         context = tls_context(receiver.ca_pem)
-        options = {"proxy": through(proxy), "refused": stages.append}
+        options: dict[str, Any] = {"proxy": through(proxy), "refused": stages.append}
         async with Client(AddressPolicy(), context, names(hooks="10.0.0.1"), **options) as client:
             result = await client.send(tools.target("https://hooks.example.com/"), tools.message(), 1)
         assert result == Failure(Reason.DESTINATION_REFUSED)

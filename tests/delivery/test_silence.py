@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from hookline.deliver.worker import Dispatcher
+from support.turns import turns
 
 
 class Outbox:
@@ -39,8 +40,7 @@ async def test_only_a_dispatcher_that_hangs_falls_silent(monkeypatch: pytest.Mon
     await outbox.asked.wait()
     before = dispatcher._round
     dispatcher._wake.set()
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns()
     assert (dispatcher._round == before) is hangs
     later = loop.time() + 500.0
     monkeypatch.setattr(loop, "time", lambda: later)

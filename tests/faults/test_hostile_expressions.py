@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hookline.errors import EvaluationError, ExpressionError, RenderError
-from hookline.expressions import child
-from hookline.expressions.expression import SLOW_TIMES, Expression
+from hookline.expressions import budget, child
+from hookline.expressions.expression import SLOW_TIMES, Expression, Question
 from hookline.expressions.worker import Cause, Death, Worker
 from support.cluster import eventually
 from support.evaluating import MIB, evaluating
@@ -24,6 +24,8 @@ MEMORY_BOMB = "size(object.l.map(x, object.data.s + object.data.s + object.data.
 # Within the budget of 10,000 iterations.
 DIGITS = "[0,1,2,3,4,5,6,7,8,9]"
 LONG = f"object.l.all(a, {DIGITS}.all(b, size(object.data.s) > a))"
+# No limit ends it: it fails by itself when it has used up the iterations, every time anew.
+WITHIN = "TERMS.all(a, TERMS.all(b, TERMS.all(c, a + b + c > 0)))".replace("TERMS", str([1] * 66))
 HONEST = Expression("object.metadata.name == 'web'", boolean=True)
 
 
@@ -54,7 +56,7 @@ async def test_without_the_limit_the_same_expression_takes_several_times_as_much
         while not task.done():
             if cel.evaluator._worker is not None:
                 peak = max(peak, resident(cel.evaluator._worker._process.pid))
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.002)  # a sampling rate: it is the task that is waited for
         await task
     assert peak > 2 * 256 * MIB
 
@@ -93,7 +95,7 @@ async def test_the_event_loop_goes_on_while_an_expression_works():
         task = asyncio.create_task(cel.answers(LARGE, LONG))
         turns = 0
         while not task.done():
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.001)  # what is counted
             turns += 1
     assert turns > 20
 
@@ -105,12 +107,47 @@ async def test_two_that_ask_at_once_take_turns():
     async with evaluating() as cel:
         await cel.answers(change(), HONEST)
         much = asyncio.create_task(cel.answers(small, *[dear] * 1000))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # let it ask first
         assert await cel.answers(change(), HONEST) == [True]
         assert not much.done()
         much.cancel()
         await asyncio.gather(much, return_exceptions=True)
         assert await cel.answers(change(), HONEST) == [True], "a question that was given up disturbs no other"
+
+
+@pytest.mark.parametrize(("namespace", "place"), [("modest", 1), ("greedy", 40)], ids=["another", "its own"])
+async def test_expressions_that_stay_within_the_limit_hold_up_their_own_namespace_alone(namespace: str, place: int):
+    """40 watches of one namespace with expressions that no limit ends, and one watch that asks last."""
+    async with evaluating() as cel:
+        await cel.answers(change(), HONEST)
+        ended: list[str] = []
+
+        async def watch(who: str, text: str) -> None:
+            asked = [Expression(text, boolean=True, namespace=who)] * 2
+            [answers] = await cel.evaluator.answers([Question(change(), asked)])
+            assert all(answer is True or "budget" in str(answer) for answer in answers)
+            ended.append(text)
+
+        watches = [asyncio.create_task(watch("greedy", WITHIN)) for _ in range(40)]
+        await asyncio.sleep(0)  # let them ask first
+        watches.append(asyncio.create_task(watch(namespace, HONEST.text)))
+        await asyncio.gather(*watches)
+        assert ended.index(HONEST.text) == place
+        assert cel.deaths == []
+
+
+async def test_a_namespace_that_takes_all_the_time_it_can_get_is_cut_to_its_share(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(budget, "BURST_SECONDS", 0.2)
+    monkeypatch.setattr(budget, "EVIDENCE_SECONDS", 0.1)
+    for share, switched_off in ((0.1, True), (0.0, False)):  # with the control
+        async with evaluating(share=share) as cel:
+            dear, honest = (Expression(text, boolean=True, namespace="greedy") for text in (WITHIN, HONEST.text))
+            for _ in range(5000):
+                await cel.answers(change(), dear)
+                if dear.fuse.blown or cel.evaluator._budgets._accounts["greedy"].level < -0.1:
+                    break
+            assert dear.fuse.blown is switched_off
+            assert await cel.answers(change(), honest) == [True], "its siblings go on"
 
 
 async def test_too_large_a_result_is_refused_by_its_size():
@@ -211,15 +248,21 @@ from hookline.expressions.expression import Expression
 from support.evaluating import evaluating
 from support.samples import change, config_map
 
+def used(pid):  # ticks of processor time
+    return int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[11])
+
 async def main():
     async with evaluating(seconds=float(sys.argv[3])) as cel:
         await cel.answers(change(), "1")
         spare = await cel.evaluator._spare
         task = asyncio.create_task(cel.answers(change(obj=config_map(data={"s": "x" * 300_000}, l=[*range(1000)])),
                                                Expression(sys.argv[2], True)))
-        await asyncio.sleep(0.05)
-        assert not task.done()
-        print(cel.evaluator._worker._process.pid, spare._process.pid, flush=True)
+        busy = cel.evaluator._worker._process.pid
+        begun = used(busy)
+        while used(busy) < begun + 2:
+            assert not task.done()
+            await asyncio.sleep(0.005)
+        print(busy, spare._process.pid, flush=True)
         os.kill(os.getpid(), 9)
 
 asyncio.run(main())

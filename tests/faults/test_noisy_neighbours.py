@@ -14,6 +14,7 @@ import statistics
 import threading
 import time
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -159,7 +160,7 @@ async def test_the_p99_of_healthy_ones_beside_hung_ones_is_within_1_5_of_alone(s
                     begin = len(receiver.requests)
                     await drive(store, dispatcher, committed, f"{number}{noisy}", SECONDS)
                     enough = begin + SECONDS * PER_SECOND
-                    await until(lambda enough=enough: len(receiver.requests) >= enough)
+                    await until(partial(receiver.has, enough))
                     latencies[noisy] += [r.arrived - committed[r.id] for r in receiver.requests[begin:]]
     finally:
         hole.close()
@@ -179,7 +180,7 @@ async def drive(store, dispatcher, committed, label, seconds) -> None:
     for n in range(seconds * PER_SECOND):
         name = f"healthy-{n % LANES}"
         one = dataclasses.replace(message(n, name), id=f"msg_{label}_{n}")
-        await asyncio.sleep(max(0.0, begun + n / PER_SECOND - loop.time()))
+        await asyncio.sleep(max(0.0, begun + n / PER_SECOND - loop.time()))  # the pace of the load
         committed[one.id] = time.time()
         await store.commit(WatchCommit("healthy", [one]))
         dispatcher.notify({name})

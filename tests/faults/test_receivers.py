@@ -36,7 +36,6 @@ from support.vitals import descriptors
 DEADLINE = 0.5
 """For those that end only by it; the others get PATIENCE, so that a busy machine changes no verdict."""
 PATIENCE = 15.0
-SLACK = 1.0
 MANY = 100_000_000
 SOCKET_BUFFERS = 2 * 1024 * 1024
 """What a client that reads no more still lets a server write: the kernel's buffers of both sides."""
@@ -67,7 +66,7 @@ class Line:
     async def drip(self, piece: bytes) -> None:
         while True:
             await self.say(piece)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the pace of the drops
 
     async def silence(self) -> None:
         await self.reader.read()  # until the other side closes
@@ -104,6 +103,7 @@ class Server:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.accepted += 1
             task = asyncio.current_task()
+            assert task is not None
             self.handlers.add(task)
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
             writer.transport.set_write_buffer_limits(65536)
@@ -263,9 +263,8 @@ class Ground:
                 dispatcher.set_target(target(url, timeout=self.deadline, max_in_flight=1))
                 await store.commit(WatchCommit("scope", [message(number) for number in range(count)]))
                 dispatcher.notify({"sub"})
-                await attempts.until(lambda seen: len(seen) == count, count * (self.deadline + SLACK))
-                for attempt in attempts:
-                    assert attempt.duration <= self.deadline + SLACK
+                # Those that only the deadline ends would not end without it, in no time.
+                await attempts.until(lambda seen: len(seen) == count, count * self.deadline + PATIENCE)
                 return list(attempts), (await store.counts())["sub"]
         finally:
             await store.close()
@@ -531,14 +530,10 @@ def test_retry_after_is_a_floor_of_at_most_a_day_and_nonsense_is_ignored(value, 
     wait = RETRY_AFTER[value]
     claimed = Claimed(1, message(1), 0, NOW)
     policy = RetryPolicy((BASE,) * 9, 10 * DAY)
-    verdicts = [
-        judge(
-            claimed, policy, Response(status, value), NOW, rand=lambda chance=chance: chance, next_attempt=next_attempt
-        )
-        for chance in (0.0, 0.999)
-    ]
+    ruled = partial(judge, claimed, policy, Response(status, value), NOW, next_attempt=next_attempt)
+    verdicts = ruled(rand=lambda: 0.0), ruled(rand=lambda: 0.999)
     assert [verdict.outcome for verdict in verdicts] == [Outcome.RETRY, Outcome.RETRY]
-    least, most = (verdict.retry_at - NOW for verdict in verdicts)
+    least, most = ((verdict.retry_at or 0.0) - NOW for verdict in verdicts)
     assert least == wait
     assert wait < most <= wait * 1.1
 

@@ -94,14 +94,14 @@ class World:
             setattr(store, name, loop.real(getattr(store, name)))
         await store.open()
         client = Client(LOOPBACK, tls_context(self.receiver.ca_pem))
-        client.send = loop.real(client.send)
+        setattr(client, "send", loop.real(client.send))  # noqa: B010 (as above)
         async with client, line(store, client, clock=loop.clock, rand=chance) as (dispatcher, attempts):
             for name in self.subscriptions:
                 dispatcher.set_target(target(self.receiver.url(f"/{name}"), name, retry=POLICY))
             if commits:
                 await store.commit(WatchCommit("scope", commits))
                 dispatcher.notify(self.subscriptions)
-            await asyncio.sleep(max(0.0, until - loop.now))
+            await asyncio.sleep(max(0.0, until - loop.now))  # virtual seconds
             counts = (await store.counts()).values()
         await store.close()
         for attempt in attempts:
@@ -114,13 +114,14 @@ def in_virtual_time(tmp_path):
     """``in_virtual_time(life)`` runs ``life(world)`` in a loop of its own."""
 
     def run(life: Callable[[World], Awaitable[None]]) -> None:
-        async def main() -> None:
+        async def main(loop: JumpingLoop) -> None:
             async with Receiver() as receiver:
                 await life(World(tmp_path / "outbox.db", receiver, loop))
 
         with asyncio.Runner(loop_factory=JumpingLoop) as runner:
             loop = runner.get_loop()
-            runner.run(main())
+            assert isinstance(loop, JumpingLoop)
+            runner.run(main(loop))
 
     return run
 

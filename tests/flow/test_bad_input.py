@@ -3,11 +3,12 @@
 import base64
 import itertools
 import json
+from typing import Any
 
 from hookline import keys
 from support.cluster import eventually
 
-CRD = {
+CRD: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
     "spec": {

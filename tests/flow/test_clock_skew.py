@@ -2,6 +2,7 @@
 
 import email.utils
 import time
+from functools import partial
 
 import pytest
 
@@ -20,7 +21,7 @@ def tell(subscriptions, receiver, config_map, names):
     for name in names:
         before = len(receiver.requests)
         config_map(name, a="1")
-        eventually(lambda before=before: len(receiver.requests) > before, "a message")
+        eventually(partial(receiver.has, before + 1), "a message")
 
 
 @pytest.mark.parametrize("minutes", [10, -10])

@@ -88,9 +88,8 @@ def test_an_expression_that_fails_on_an_object_is_counted_and_told_and_harms_not
     config_map("with", a="1")
     eventually(lambda: receiver.requests, "the healthy object's event")
     assert names(receiver) == [("Created", "with")]
-    status = eventually(
-        lambda: subscriptions.get()["status"] if "lastDrop" in subscriptions.get()["status"] else None, ""
-    )
+    eventually(lambda: "lastDrop" in subscriptions.get()["status"], "the loss is told")
+    status = subscriptions.get()["status"]
     assert (status["dropped"], status["lastDrop"]["reason"]) == (1, "ExpressionFailed")
     assert operator.metric('hookline_events_dropped_total{reason="expression_failed"}') == 1
 

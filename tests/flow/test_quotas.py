@@ -115,7 +115,7 @@ def test_what_waits_of_a_namespace_is_bounded_and_another_one_has_its_own_room(
         status = subscriptions.get(name)["status"]
         return status["pending"], status.get("dropped", 0)
 
-    eventually(lambda: sum(map(sum, (waiting("a"), waiting("b")))) == 2 * MANY, "all are told or dropped")
+    eventually(lambda: sum((*waiting("a"), *waiting("b"))) == 2 * MANY, "all are told or dropped")
     eventually(lambda: theirs.get("theirs")["status"]["pending"] == 1, "the other tenant's message is kept")
     dropped = waiting("a")[1] + waiting("b")[1]
     assert theirs.get("theirs")["status"].get("dropped", 0) == 0

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -147,7 +148,7 @@ def test_delivered_messages_of_a_time_span_are_delivered_again(operator, subscri
     for number, name in enumerate(("early", "wanted", "late"), 1):
         marks.append(datetime.now(UTC).isoformat())
         config_map(name, a="1")
-        eventually(lambda number=number: len(receiver.requests) == number, f"{name} arrives")
+        eventually(partial(receiver.has, number), f"{name} arrives")
     eventually(lambda: subscriptions.get()["status"]["pending"] == 0, "all are recorded")
     replays.create(states=["Delivered"], **{"from": marks[1], "to": marks[2]})
     replays.wait("Complete", "Replayed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -111,7 +112,7 @@ def test_a_collector_in_trouble_holds_nothing_up_and_what_it_misses_is_counted(
         config_map(f"web-{number}", a="1")
     eventually(lambda: len(receiver.requests) >= 6, "all are delivered")
 
-    def spans(result: str) -> float:
+    def spans(result: str) -> Any:
         return operator.metric(f'hookline_trace_spans_total{{result="{result}"}}')
 
     lost = "queue_full" if trouble == "hanging" else "export_failed"

@@ -18,17 +18,21 @@ def pins(name):
     """Name, version and hashes of each line of a lock."""
     text = (ROOT / name).read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return {
-        re.match(r"[\w.-]+", line)[0].lower(): (
-            re.search(r"==(\S+)", line)[1],
-            frozenset(re.findall(r"--hash=(\S+)", line)),
-        )
-        for line in lines
-    }
+    return {name_of(line): (found(r"==(\S+)", line)[1], frozenset(re.findall(r"--hash=(\S+)", line))) for line in lines}
+
+
+def found(pattern: str, text: str) -> re.Match[str]:
+    match = re.search(pattern, text)
+    assert match, f"{pattern} in {text}"
+    return match
+
+
+def name_of(requirement: str) -> str:
+    return found(r"^[\w.-]+", requirement)[0].lower()
 
 
 def names(requirements):
-    return {re.match(r"[\w.-]+", text)[0].lower() for text in requirements}
+    return {name_of(text) for text in requirements}
 
 
 def project():
@@ -71,7 +75,7 @@ def test_its_user_and_its_directory_are_those_of_the_chart():
     security = yaml.safe_load((CHART / "values.yaml").read_text())["podSecurityContext"]
     user = f"{security['runAsUser']}:{security['runAsGroup']}"
     assert re.findall(r"^USER (.*)$", LAST, re.MULTILINE) == [user]
-    mount = re.search(r"name: outbox\n\s+mountPath: (\S+)", (CHART / "templates" / "deployment.yaml").read_text())[1]
+    mount = found(r"name: outbox\n\s+mountPath: (\S+)", (CHART / "templates" / "deployment.yaml").read_text())[1]
     assert f"COPY --from=build --chown={user} /data {mount}\n" in LAST
     environment = dict(re.findall(r"(HOOKLINE_\w+)=(\S+)", LAST))
     assert str(Settings.parse([], environment).data_dir) == mount

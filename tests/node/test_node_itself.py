@@ -47,6 +47,7 @@ def test_a_node_leaves_nothing_when_its_owner_ends(node, tmp_path, number):
     directory = tmp_path / "node"
     command = [sys.executable, str(HACK), "up", f"--dir={directory}", f"--archive={node.archive}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as owner:
+        assert owner.stdout is not None
         assert owner.stdout.readline().startswith("export KUBECONFIG=")
         groups = list(Path("/sys/fs/cgroup").glob(f"**/hookline-node-{owner.pid}"))
         assert groups

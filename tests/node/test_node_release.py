@@ -12,6 +12,7 @@ LEFT = {
 NAMESPACED = (
     "deployments,pods,services,configmaps,persistentvolumeclaims,serviceaccounts,roles,rolebindings,networkpolicies"
 )
+LEASE = "lease.coordination.k8s.io/hookline"
 SHARED = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,crds"
 
 
@@ -77,6 +78,9 @@ def test_uninstalling_leaves_crds_subscriptions_and_messages_and_installing_goes
 
     release.uninstall()
     assert set(cluster("get", f"{NAMESPACED},{SHARED}", *ours).split()) == LEFT
+    # The operator made it, so it has no label of ours; it gave it up when it ended.
+    assert cluster("get", "leases", "-n", release.namespace, "-o", "name").split() == [LEASE]
+    assert cluster.json("get", LEASE, "-n", release.namespace)["spec"]["holderIdentity"] == ""
     assert cluster("get", "whsub", "-n", tenant.namespace, "-o", "name").split() == [
         "webhooksubscription.hookline.dev/watched"
     ]

@@ -27,6 +27,9 @@ NOW = 1_700_000_000
 NAME = st.one_of(st.sampled_from(NAMES[:3]), st.sampled_from(("Webhook-Id", "WEBHOOK-SIGNATURE")), st.text(max_size=20))
 VALUE = st.one_of(
     st.text(max_size=80),
+    st.text(st.characters(min_codepoint=0xD800, max_codepoint=0xDFFF) | st.characters(codec="ascii"), max_size=80),
+    st.binary(max_size=80).map(lambda raw: raw.decode("utf-8", "surrogateescape")),  # as servers decode headers
+    st.binary(max_size=80).map(lambda raw: "v1a," + raw.decode("utf-8", "surrogateescape")),
     st.from_regex(r"\A(v1a?,[A-Za-z0-9+/=]{0,90} ?){1,4}\Z"),
     st.integers(NOW - 400, NOW + 400).map(str),
 )

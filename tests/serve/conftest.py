@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,7 +33,7 @@ BILLS = "cccccccc-0000-4000-8000-000000000003"
 KNOWN = {("shop", "orders"): A, ("shop", "bills"): BILLS, ("bank", "orders"): B}
 """The subscriptions that the operator knows."""
 STATIC_TOKEN = "of-somebody-in-a-file"
-_READ = {"apiGroups": ["hookline.dev"], "resources": ["webhooksubscriptions/deliveries"]}
+_READ: dict[str, Any] = {"apiGroups": ["hookline.dev"], "resources": ["webhooksubscriptions/deliveries"]}
 _ROLES = (
     ("reads", {**_READ}),
     ("lists", {**_READ, "verbs": ["list"]}),
@@ -153,15 +153,17 @@ async def served(client: KubeClient, sealing: Sealing, tmp_path: Path) -> AsyncI
 
 @pytest.fixture
 def until() -> Callable[..., Any]:
-    """Waits until a probe's answer is true, or fails with what was awaited."""
+    """Waits until a probe's answer is true, or fails with what was awaited; a probe may be asynchronous."""
 
-    async def wait(probe: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    async def wait(probe: Callable[[], Any], what: str, seconds: float = 30.0, pause: float = 0.02) -> Any:
         deadline = time.monotonic() + seconds
-        while not (answer := probe()):
+        while True:
+            told = probe()
+            if answer := await told if isinstance(told, Awaitable) else told:
+                return answer
             if time.monotonic() > deadline:
                 raise AssertionError(f"after {seconds:g} s still not so: {what}")
-            await asyncio.sleep(0.02)
-        return answer
+            await asyncio.sleep(pause)
 
     return wait
 

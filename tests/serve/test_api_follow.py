@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
 from hookline.model import Outcome
 from hookline.serve import answers, follow, server
+from hookline.serve.shapes import Owner
 from hookline.stored import DeliveryState
 from support.outbox import EVER, A, B, add, attempt, finish, message, prune
 from support.served import AUDIENCE, BASE, Stream, token_of
@@ -159,7 +161,8 @@ class TestBounds:
             async def some(self, uid, ids):
                 return {}
 
-        follower = follow.Follower(Nothing(), None, A, frozenset(DeliveryState), lambda: 0.0)
+        reader: Any = Nothing()
+        follower = follow.Follower(reader, Owner("shop", "orders"), A, frozenset(DeliveryState), lambda: 0.0)
         for number in range(10 * follow.BUFFER):
             follower.told(f"msg_{number}")
         assert len(follower._changed) == follow.BUFFER
@@ -182,7 +185,7 @@ async def test_a_client_that_does_not_read_is_cut_off(served, token, monkeypatch
         while served.server._watchers.taken:
             await add(served.store, *(message(number + n) for n in range(200)))
             number += 200
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the pace of the changes: it is time that must pass, not many of them
 
     async with asyncio.timeout(60):
         await fill()

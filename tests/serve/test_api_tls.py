@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import ssl
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -38,6 +38,20 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 
 @pytest.fixture
+def looks(monkeypatch):
+    """What each look at the files came to: whether they were read anew."""
+    found: list[bool] = []
+    look = listen.Certificate.refresh
+
+    def noted(certificate: listen.Certificate) -> bool:
+        found.append(look(certificate))
+        return found[-1]
+
+    monkeypatch.setattr(listen.Certificate, "refresh", noted)
+    return found
+
+
+@pytest.fixture
 async def api(served, client, tmp_path, monkeypatch):
     """Its port, the authority of its certificate, and the directory of its files."""
     monkeypatch.setattr(listen, "RELOAD_SECONDS", 0.05)
@@ -50,6 +64,7 @@ async def api(served, client, tmp_path, monkeypatch):
     settings.validate()
     behind = Behind(client, served.store, lambda *name: served.known.get(name), lambda: None)
     made = await make_api(settings, behind, time.monotonic)
+    assert made is not None
     await add(served.store, message(1))
     yield port, authority, directory
     await made.stop()
@@ -75,33 +90,35 @@ async def test_old_versions_of_tls_are_refused(served, api, token):
         await served.do(lambda: ApiClient(port, token("reads"), context).get(SHOP))
 
 
-async def test_a_certificate_that_changes_is_in_force_soon_and_one_that_is_broken_never(served, api, token, until):
+async def test_a_certificate_that_changes_is_in_force_soon_and_one_that_is_broken_never(
+    served, api, looks, token, until
+):
     port, authority, directory = api
     other = trustme.CA()
 
     async def trusted(by: trustme.CA) -> bool:
         try:
-            code, _ = await served.do(lambda: ApiClient(port, token("reads"), trusting(by)).get(SHOP))
+            answer: tuple[int, Any] = await served.do(lambda: ApiClient(port, token("reads"), trusting(by)).get(SHOP))
         except ssl.SSLError:
             return False
-        return code == 200
+        return answer[0] == 200
 
     assert await trusted(authority)
     (directory / "tls.key").write_text("broken")
-    await asyncio.sleep(0.3)  # several looks at the files
+    seen = len(looks)
+    await until(lambda: len(looks) >= seen + 2, "the files are looked at, of which one began after they were broken")
+    assert not any(looks)
     assert await trusted(authority)
     write(directory, other)
-    deadline = time.monotonic() + 30
-    while not await trusted(other):
-        assert time.monotonic() < deadline, "the new certificate is not in force"
+    await until(lambda: trusted(other), "the new certificate is in force")
     assert not await trusted(authority)
 
 
-async def test_a_stream_goes_on_while_the_certificate_changes(served, api, token, until):
+async def test_a_stream_goes_on_while_the_certificate_changes(served, api, looks, token, until):
     port, authority, directory = api
     stream = await served.do(lambda: ApiClient(port, token("reads"), trusting(authority)).lines(SHOP + "?watch=true"))
     write(directory, trustme.CA())
-    await asyncio.sleep(0.2)
+    await until(lambda: any(looks), "the new certificate is in force")
     await add(served.store, message(2, A))
     await until(lambda: stream.states("msg_0002"), "it tells what changes")
     await served.do(stream.close)

@@ -27,7 +27,9 @@ import tempfile
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import aiohttp
 import httpx
@@ -40,6 +42,7 @@ from hookline.controller.target import prepare
 from hookline.deliver.client import Client
 from hookline.deliver.dial import tls_context
 from hookline.deliver.guard import AddressPolicy
+from hookline.deliver.lookups import AddressInfo, Lookup
 from hookline.deliver.verdict import Response
 from hookline.errors import DestinationRefused, SpecError
 from hookline.model import ClientCredentials
@@ -56,6 +59,8 @@ REBINDINGS = 1000
 REDIRECTS = 1000
 AT_ONCE = 32
 
+Item = TypeVar("Item")
+
 
 @dataclass
 class Canary:
@@ -64,15 +69,33 @@ class Canary:
     good: str
     accepted: list[tuple[str, int]] = field(default_factory=list)
     servers: list[asyncio.Server] = field(default_factory=list)
+    _addresses: list[tuple[str, int]] = field(default_factory=list)
+    _own: dict[tuple[str, int], asyncio.Event] = field(default_factory=dict)
 
     async def listen(self, hosts: Sequence[str], port: int) -> None:
         for host in hosts:
             with contextlib.suppress(OSError):
                 self.servers.append(await asyncio.start_server(self._accept, host, port, backlog=1024))
+                self._addresses.append(({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port))
+
+    async def settle(self) -> None:
+        """Let all connections be counted that were made: each listener accepts them in turn, one of our own at last."""
+        loop = asyncio.get_running_loop()
+        for address in self._addresses:
+            with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as last:
+                last.setblocking(False)
+                last.bind((address[0], 0))
+                accepted = self._own[last.getsockname()[:2]] = asyncio.Event()
+                async with asyncio.timeout(60):
+                    await loop.sock_connect(last, address)
+                    await accepted.wait()
 
     def _accept(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address, port = writer.get_extra_info("sockname")[:2]
-        if address.removeprefix("::ffff:") != self.good:
+        own = self._own.pop(writer.get_extra_info("peername")[:2], None)
+        if own is not None:
+            own.set()
+        elif address.removeprefix("::ffff:") != self.good:
             self.accepted.append((address, port))
         writer.transport.abort()
 
@@ -115,19 +138,19 @@ class Place:
         self.receiver_port = server.sockets[0].getsockname()[1]
         self.canary.servers.append(server)
 
-    def client(self, policy: AddressPolicy | None = None, **options: object) -> Client:
+    def client(self, policy: AddressPolicy | None = None, **options: Any) -> Client:
         return Client(policy or self.policy, tls_context(self.authority.cert_pem.bytes().decode()), **options)
 
     async def count(self, work: Awaitable[object]) -> int:
         """How many connections somebody's work made to what nobody should reach."""
         before = len(self.canary.accepted)
         await work
-        await asyncio.sleep(0.05)  # an accept comes after the connect
+        await self.canary.settle()
         return len(self.canary.accepted) - before
 
 
-def answers(*addresses: str) -> Callable[[str, int], list]:
-    def lookup(host: str, port: int) -> list:
+def answers(*addresses: str) -> Lookup:
+    def lookup(host: str, port: int) -> list[AddressInfo]:
         return [
             (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
             for address in addresses
@@ -173,7 +196,7 @@ async def loopback() -> Place:
     return place
 
 
-async def every(items: Iterable, work: Callable[[object], Awaitable[object]]) -> None:
+async def every(items: Iterable[Item], work: Callable[[Item], Awaitable[object]]) -> None:
     """Do it for all, some at once."""
     waiting = iter(items)
 
@@ -231,7 +254,7 @@ async def guarded(place: Place, urls: Sequence[str]) -> dict[str, dict[str, int]
     found = {}
     for name, way in FIELDS.items():
         async with place.client() as client:
-            accepts = await place.count(every(urls, lambda url, way=way, client=client: way(client, url)))
+            accepts = await place.count(every(urls, partial(way, client)))
         found[name] = {"urls": len(urls), "accepts": accepts}
     locations = random.Random(2).sample(urls, min(REDIRECTS, len(urls)))
     found["Location"] = {"urls": len(locations), "accepts": await place.count(_redirected(place, locations))}
@@ -266,9 +289,9 @@ async def rebindings(place: Place) -> dict[str, dict[str, int]]:
     bad, good = place.addresses[0], place.good
     turns = itertools.cycle([(good,), (bad,), (good, bad), (good,), (bad, good), ("::1",), (good, "::ffff:10.0.0.1")])
     asked = itertools.count()
-    lookups = 0
+    lookups = delivered = 0
 
-    def rebinding(host: str, port: int) -> list:
+    def rebinding(host: str, port: int) -> Sequence[AddressInfo]:
         nonlocal lookups
         lookups += 1
         return answers(*next(turns))(host, port)
@@ -280,7 +303,7 @@ async def rebindings(place: Place) -> dict[str, dict[str, int]]:
         delivered += isinstance(result, Response)
 
     # The receiver listens at the good address, the canary at the bad one: both ports are tried at both.
-    delivered, ports, place.locations = 0, (place.receiver_port, place.port), ()
+    ports, place.locations = (place.receiver_port, place.port), ()
     async with place.client(lookup=rebinding) as client:
 
         async def one_by_one() -> None:
@@ -313,8 +336,8 @@ async def unguarded(place: Place, urls: Sequence[str]) -> dict[str, dict[str, in
             with contextlib.suppress(Exception):
                 await asyncio.to_thread(urllib.request.urlopen, url, None, PATIENCE)
 
-        for name, way in (("aiohttp", by_aiohttp), ("httpx", by_httpx), ("urllib", by_urllib)):
-            found[f"control {name}"] = {"urls": len(chosen), "accepts": await _hits(place, chosen, way)}
+        for name, plainly in (("aiohttp", by_aiohttp), ("httpx", by_httpx), ("urllib", by_urllib)):
+            found[f"control {name}"] = {"urls": len(chosen), "accepts": await _hits(place, chosen, plainly)}
         place.locations = chosen
         ours = tls_context(place.authority.cert_pem.bytes().decode())
         async with httpx.AsyncClient(verify=ours, trust_env=False, follow_redirects=True) as following:
@@ -328,7 +351,7 @@ async def unguarded(place: Place, urls: Sequence[str]) -> dict[str, dict[str, in
     plain_ones = [url for url in urls if _passes(place.open_policy, url)][: CONTROLS[place.mode]]
     for name, way in FIELDS.items():
         async with place.client(place.open_policy) as client:
-            hits = await _hits(place, plain_ones, lambda url, way=way, client=client: way(client, url))
+            hits = await _hits(place, plain_ones, partial(way, client))
         found[f"control {name}"] = {"urls": len(plain_ones), "accepts": hits}
     return found
 
@@ -341,7 +364,7 @@ def _passes(policy: AddressPolicy, url: str) -> bool:
     return True
 
 
-async def _hits(place: Place, items: Iterable, way: Callable[[object], Awaitable[object]]) -> int:
+async def _hits(place: Place, items: Iterable[Item], way: Callable[[Item], Awaitable[object]]) -> int:
     """How many of these reached the canary."""
     if place.mode == "loopback":
         return await place.count(every(items, way))
@@ -358,10 +381,12 @@ async def _check_then_connect(place: Place) -> None:
     turns = itertools.cycle([(place.good,), (place.addresses[0],)])
 
     class Again(aiohttp.abc.AbstractResolver):
-        async def resolve(self, host, port=0, family=socket.AF_INET):
+        async def resolve(
+            self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        ) -> list[aiohttp.abc.ResolveResult]:
             (address,) = next(turns)
-            kind = {"hostname": host, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0}
-            return [{**kind, "host": address}]
+            family = socket.AF_INET
+            return [{"hostname": host, "host": address, "port": port, "family": family, "proto": 0, "flags": 0}]
 
         async def close(self) -> None: ...
 
@@ -378,7 +403,7 @@ def numbers_only() -> None:
     """No question leaves this machine. Odd spellings of addresses are read as ever, names have no address."""
     real = socket.getaddrinfo
 
-    def lookup(host, port, family=0, type=0, proto=0, flags=0):  # noqa: A002 (as the original has it)
+    def lookup(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:  # noqa: A002 (as the original has it)
         return real(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
 
     socket.getaddrinfo = lookup
@@ -387,7 +412,7 @@ def numbers_only() -> None:
 def loopback_only() -> None:
     """No packet leaves this machine: what the unguarded would dial elsewhere is unreachable."""
 
-    def hook(event: str, arguments: tuple) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event != "socket.connect" or arguments[0].family not in (socket.AF_INET, socket.AF_INET6):
             return
         address = ipaddress.ip_address(arguments[1][0].partition("%")[0])

@@ -24,15 +24,15 @@ class KubectlError(AssertionError):
 
 
 class Kubectl:
-    """Calls kubectl against ``plane``, as its administrator or as the user of ``kubeconfig``."""
+    """Calls kubectl against ``plane``, as the user of ``kubeconfig``, by default as its administrator."""
 
     def __init__(self, plane: ControlPlane, kubeconfig: Path | None = None) -> None:
         self._plane = plane
-        self._kubeconfig = kubeconfig
+        self.kubeconfig = kubeconfig or plane.kubeconfig
 
     def __call__(self, *arguments: str, input: str | None = None) -> str:  # noqa: A002  (subprocess calls it so, too)
         """Run ``kubectl ARGUMENTS…`` with ``input`` on stdin; returns stdout. Raises KubectlError when it fails."""
-        command = self._plane.kubectl_command(*arguments, kubeconfig=self._kubeconfig)
+        command = self._plane.kubectl_command(*arguments, kubeconfig=self.kubeconfig)
         done = subprocess.run(
             command, input=input or "", capture_output=True, text=True, check=False, timeout=_KUBECTL_SECONDS
         )

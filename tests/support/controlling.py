@@ -32,7 +32,7 @@ def webhook(name: str = "orders", uid: str = "u1", version: str = "10", generati
     return {"metadata": metadata, "spec": {**plain, **spec}}
 
 
-def secret(owner: str = "", deleted: bool = False, version: str = "1", **data: str) -> dict[str, Any]:
+def secret(owner: str = "", *, deleted: bool = False, version: str = "1", **data: str) -> dict[str, Any]:
     """A Secret, owned by the subscription with this uid."""
     metadata: dict[str, Any] = {"resourceVersion": version}
     if owner:

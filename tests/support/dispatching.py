@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
+from hookline.deliver.attempt import Judge
 from hookline.deliver.client import Client
 from hookline.deliver.verdict import judge
 from hookline.deliver.worker import Dispatcher
@@ -37,6 +38,9 @@ class Attempts(list[Attempt]):
                 self._changed.clear()
                 await self._changed.wait()
 
+    async def until_so_many(self, number: int) -> None:
+        await self.until(lambda seen: len(seen) >= number)
+
 
 @dataclasses.dataclass
 class Bench:
@@ -57,7 +61,7 @@ class Bench:
         """Wait until the dispatcher has done what it can do now: several turns of its loop, and of the outbox's."""
         for _ in range(20):
             await self.store.counts()
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # nothing tells that nothing more comes
 
     async def stop(self, grace: float = 5.0) -> None:
         await self.dispatcher.stop(grace)
@@ -70,7 +74,7 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def running(
-    store: SqliteStore, client: Client, clock: Callable[[], float] = time.time, judged=JUDGE
+    store: SqliteStore, client: Client, clock: Callable[[], float] = time.time, judged: Judge = JUDGE
 ) -> AsyncIterator[Bench]:
     attempts = Attempts()
     breakers: list[bool] = []

@@ -19,9 +19,9 @@ MIB = 1 << 20
 class Evaluating:
     """An evaluator; ``deaths`` are the causes of its children's."""
 
-    def __init__(self, seconds: float, memory: int, limit: int) -> None:
+    def __init__(self, seconds: float, memory: int, limit: int, share: float) -> None:
         self.deaths: list[Cause] = []
-        self.evaluator = Evaluator(seconds, memory, limit, self.deaths.append)
+        self.evaluator = Evaluator(seconds, memory, limit, self.deaths.append, share)
         self.check = self.evaluator.check
 
     async def answers(self, change: Change, *expressions: Expression | str) -> list[Answer]:
@@ -48,10 +48,10 @@ class Evaluating:
 
 @asynccontextmanager
 async def evaluating(
-    *, seconds: float = 5.0, memory: int = 512 * MIB, limit: int = 2 * MIB
+    *, seconds: float = 5.0, memory: int = 512 * MIB, limit: int = 2 * MIB, share: float = 0.0
 ) -> AsyncIterator[Evaluating]:
     """An evaluator, patient unless told otherwise, for the machine may be busy; its children end with the block."""
-    made = Evaluating(seconds, memory, limit)
+    made = Evaluating(seconds, memory, limit, share)
     try:
         yield made
     finally:

@@ -67,6 +67,10 @@ class Faulty:
         self._silent: set[asyncio.Transport] = set()
         self._cut: set[asyncio.Transport] = set()
 
+    def has_watched(self, times: int) -> bool:
+        """Whether so many watch requests, or more, were seen."""
+        return self.watches >= times
+
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Faulty]:
         """Listen until the end of the block."""

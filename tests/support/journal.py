@@ -103,7 +103,7 @@ class Writer:
             except ApiError as error:
                 if error.status not in UNCERTAIN:
                     raise
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # and try again
 
     def _note(self, operation: Operation, name: str, made: Any) -> None:
         fact = Fact(operation, self.uids[name], made["metadata"]["resourceVersion"])

@@ -51,6 +51,10 @@ class LiveReceiver:
         """Their bodies, decoded."""
         return [json.loads(request.body) for request in self.requests]
 
+    def has(self, number: int) -> bool:
+        """Whether so many requests, or more, came."""
+        return len(self.requests) >= number
+
     def url(self, path: str = "/") -> str:
         """Where to send; the operator must allow the host ``localhost``."""
         return self._receiver.url(path, host="localhost")

@@ -136,11 +136,11 @@ class Changes:
             if self._begun >= self._allowed:
                 if self._finishing:
                     return
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # and look again: another thread allows more
                 continue
             self._begun += 1
             if self._mix.per_second:
-                await asyncio.sleep(max(0.0, start + self._begun / self._mix.per_second - time.monotonic()))
+                await asyncio.sleep(max(0.0, start + self._begun / self._mix.per_second - time.monotonic()))  # the pace
             self.journal.append(await self._change(client, live, f"{prefix}-{self._begun}"))
 
     async def _change(self, client: KubeClient, live: list[_Live], name: str) -> Written:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+from typing import Any
 
 from hookline.receiver.errors import AlreadyProcessed
 
@@ -17,7 +18,7 @@ ORDERS = "CREATE TABLE IF NOT EXISTS orders (id TEXT)"
 INSERT = "INSERT INTO orders VALUES ('msg_1')"
 
 
-def store_at(address: str, **options):
+def store_at(address: str, **options: Any) -> Any:
     if address.startswith("sqlite:"):
         from hookline.receiver.once_sqlite import SqliteOnce
 
@@ -27,7 +28,7 @@ def store_at(address: str, **options):
     return PostgresOnce(address, **options)
 
 
-def execute(address: str, statement: str) -> list[tuple]:
+def execute(address: str, statement: str) -> list[Any]:
     """One statement in a transaction of its own."""
     if address.startswith("sqlite:"):
         import sqlite3
@@ -36,8 +37,8 @@ def execute(address: str, statement: str) -> list[tuple]:
             return connection.execute(statement).fetchall()
     import psycopg
 
-    with psycopg.connect(address) as connection:
-        cursor = connection.execute(statement)
+    with psycopg.connect(address) as server:
+        cursor = server.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 

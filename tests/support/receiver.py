@@ -95,6 +95,10 @@ class Receiver:
         """Answer the next requests so, one each, before the default counts again."""
         self._next.extend(answers)
 
+    def has(self, number: int) -> bool:
+        """Whether so many requests, or more, came."""
+        return len(self.requests) >= number
+
     async def wait_until(self, condition: Callable[[], bool], within: float = 30.0) -> None:
         """Wait for something about this receiver; looked at whenever a request began or ended."""
         async with asyncio.timeout(within), self._changed:

@@ -61,6 +61,10 @@ class Recorder:
             while not condition():  # noqa: ASYNC110 (conditions over anything, which no event stands for)
                 await asyncio.sleep(0.01)
 
+    async def until_changes(self, number: int) -> None:
+        """Wait until exactly so many arrived."""
+        await self.until(lambda: len(self.changes) == number)
+
     async def until_named(self, name: str) -> None:
         """Wait until a change of an object of this name arrived: all changes before it arrived too."""
         await self.until(lambda: any(change.object["metadata"]["name"] == name for change in self.changes))
@@ -152,7 +156,7 @@ async def install(client: KubeClient) -> Resource:
         try:
             await client.request("GET", resource.path())
         except ApiError:  # not served yet, or "storage is initializing"
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # and ask again
         else:
             return resource
     raise AssertionError("the resource is never served")

@@ -55,7 +55,7 @@ def _urllib3(url: str):
     return canonical(parts.host), parts.port or PORTS.get(parts.scheme or "")
 
 
-PARSERS: dict[str, Callable] = {
+PARSERS: dict[str, Callable[[str], object]] = {
     "urllib.parse": _urllib,
     "yarl": _yarl,
     "yarl, as sent": _yarl_as_sent,

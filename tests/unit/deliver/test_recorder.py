@@ -11,6 +11,7 @@ import pytest
 from hookline.deliver import recorder
 from hookline.deliver.recorder import FEW, Recorder
 from hookline.model import Attempt, Claimed, Message, Outcome, Verdict
+from support.turns import turns
 
 
 class Store:
@@ -43,11 +44,6 @@ async def recording(store: Store) -> AsyncIterator[Recorder]:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     monkeypatch.setattr(recorder, "LINGER_SECONDS", 3600.0)
-
-
-async def turns() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def test_a_few_verdicts_wait_for_more_and_share_one_transaction():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from typing import Any
 
 import aiohttp
 import httpx
@@ -13,6 +14,7 @@ from hookline.deliver.auth import authorizer, header_name, static_headers
 from hookline.deliver.tokens import LONGEST_REFUSAL_SECONDS, REFUSAL_SECONDS, RETRY_SECONDS, Token, TokenFailed, Tokens
 from hookline.errors import DestinationRefused
 from hookline.model import ClientCredentials, ServiceAccountToken, StaticAuth
+from support.turns import turns
 
 
 class Issuer:
@@ -43,11 +45,6 @@ def issuer() -> Issuer:
     return Issuer()
 
 
-async def settle() -> None:
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
 async def test_a_token_is_asked_for_once_and_kept(issuer):
     tokens = issuer.tokens()
     assert [await tokens.get() for _ in range(3)] == ["t1"] * 3
@@ -58,7 +55,7 @@ async def test_all_who_wait_share_one_request(issuer):
     issuer.hold = asyncio.Event()
     tokens = issuer.tokens()
     waiting = [asyncio.create_task(tokens.get()) for _ in range(20)]
-    await settle()
+    await turns()
     issuer.hold.set()
     assert set(await asyncio.gather(*waiting)) == {"t1"}
     assert issuer.asked == 1
@@ -69,7 +66,7 @@ async def test_one_that_is_due_is_used_while_the_next_is_asked_for(issuer):
     await tokens.get()
     issuer.now = 61.0
     assert await tokens.get() == "t1"
-    await settle()
+    await turns()
     assert await tokens.get() == "t2"
 
 
@@ -90,7 +87,7 @@ async def test_while_the_old_one_is_good_a_failing_issuer_is_asked_at_intervals(
     for seconds, asked in ((61.0, 2), (62.0, 2), (61.5 + RETRY_SECONDS, 3)):
         issuer.now = seconds
         assert await tokens.get() == "t1"
-        await settle()
+        await turns()
         assert issuer.asked == asked
 
 
@@ -176,7 +173,7 @@ async def test_those_who_wait_for_a_token_that_nobody_wants_any_more_see_a_failu
     tokens = issuer.tokens()
     for begun in (False, True):
         waiting = [asyncio.create_task(tokens.get()) for _ in range(3)]
-        await (settle() if begun else asyncio.sleep(0))
+        await turns(20 if begun else 1)
         tokens.close()
         for error in await asyncio.gather(*waiting, return_exceptions=True):
             assert isinstance(error, TokenFailed)
@@ -186,7 +183,7 @@ async def test_one_who_stops_waiting_does_not_stop_the_request_of_the_others(iss
     issuer.hold = asyncio.Event()
     tokens = issuer.tokens()
     first, second = asyncio.create_task(tokens.get()), asyncio.create_task(tokens.get())
-    await settle()
+    await turns()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -203,9 +200,10 @@ def test_a_header_belongs_to_its_method():
 
 
 def test_without_an_api_server_a_token_of_the_cluster_is_a_typed_failure():
+    unused: Any = None
     with pytest.raises(TokenFailed):
-        authorizer(ServiceAccountToken("shop", "default", "a", 600), 1.0, None, None)
-    assert authorizer(StaticAuth("x-key", "v"), 1.0, None, None) is None
+        authorizer(ServiceAccountToken("shop", "default", "a", 600), 1.0, unused, None)
+    assert authorizer(StaticAuth("x-key", "v"), 1.0, unused, None) is None
 
 
 def test_nothing_secret_is_in_a_representation():

@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
+from hookline.errors import StoreDamaged
 from hookline.model import Outcome, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
 from hookline.stored import Replay
@@ -38,9 +40,12 @@ asyncio.run(main())
 """
 
 
-def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "hookline", "outbox", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        command, capture_output=True, text=True, check=False, **options
+    )
+    return done
 
 
 @pytest.fixture
@@ -114,6 +119,19 @@ def test_a_damaged_file_is_said_to_be_damaged(data_dir: Path):
     done = run("check", "--data-dir", str(data_dir))
     assert done.returncode == 1
     assert "the file is damaged" in done.stdout + done.stderr or "its file is damaged" in done.stderr
+
+
+@pytest.mark.parametrize(("place", "said"), [(0, "is not a database"), (100, "is damaged")])
+async def test_who_looks_already_is_not_told_to_look(data_dir: Path, place: int, said: str):
+    with (data_dir / "outbox.db").open("r+b") as file:
+        file.seek(place)
+        file.write(b"\xff" * 3900)
+    done = run("check", "--data-dir", str(data_dir))
+    assert done.returncode == 1
+    assert f"file {said}: " in done.stdout + done.stderr
+    assert "hookline outbox check" not in done.stdout + done.stderr
+    with pytest.raises(StoreDamaged, match="hookline outbox check"):  # the control: the operator tells to look
+        await SqliteStore(data_dir / "outbox.db").open()
 
 
 # ---- list and export
@@ -209,7 +227,7 @@ async def test_the_operator_starts_again_afterwards(tmp_path: Path, process):
     run("check", "--data-dir", str(tmp_path))
     store = SqliteStore(tmp_path / "outbox.db")
     await store.open()
-    assert (await store.counts()).popitem()[1].pending == 5
+    assert [counts.pending for counts in (await store.counts()).values()] == [5]
     await store.close()
     assert run("check", "--data-dir", str(tmp_path)).stdout == "ok\n"
 

@@ -20,6 +20,7 @@ from hookline.errors import StoreError
 from hookline.model import Attempt, Counts, Message, Outcome, Seen, Verdict, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
 from hookline.outbox.sqlite_writer import Session
+from support.turns import turns
 
 SUBSCRIPTION, SCOPE, EVER = "sub", "v1/pods@shop", 4e9
 
@@ -153,8 +154,7 @@ async def test_nothing_is_handed_out_before_it_is_on_the_disk(disk: Disk, path: 
     committing = asyncio.create_task(store.commit(step(1)))
     claiming = asyncio.create_task(store.claim({SUBSCRIPTION: 1}, EVER))
     await reached.wait()
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns()
     assert not committing.done()
     assert not claiming.done()
     release.set()
@@ -195,7 +195,12 @@ async def test_a_failing_disk_fails_all_who_wait_and_keeps_what_was_there(
 async def in_one_batch(store: SqliteStore, *calls: Callable[[], Awaitable[Any]]) -> list[Any]:
     """Make calls while the writer's thread is held up, so that they share a transaction; returns results or errors."""
     reached, release = threading.Event(), threading.Event()
-    held = store._writer.submit(lambda session: reached.set() or release.wait(60), writes=False)
+
+    def hold(_: object) -> bool:
+        reached.set()
+        return release.wait(60)
+
+    held = store._writer.submit(hold, writes=False)
     assert await asyncio.to_thread(reached.wait, 60)
     tasks = [asyncio.ensure_future(call()) for call in calls]
     await asyncio.sleep(0)  # let every task make its call
@@ -219,7 +224,7 @@ async def test_a_commit_that_is_refused_with_the_transaction_still_open_is_rolle
     await authorize(None)
     assert await store.counts() == {}
     assert await store.commit(step(2)) == 1
-    assert await contents(store) == ({"msg_2"}, "2", {"uid-2"})
+    assert await contents(store) == ({"msg_2"}, "2", frozenset({"uid-2"}))
     await store.close()
 
 
@@ -289,7 +294,7 @@ async def open_at_the_second_try(store: SqliteStore) -> None:
 COMMIT_FOREVER = """
 import asyncio, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from test_sqlite_faults import SqliteStore, step
 
 async def main():
@@ -307,7 +312,8 @@ asyncio.run(main())
 
 def commit_until_killed(path: Path, lines: int) -> int:
     """Kill a process that commits, after this many acknowledgements; returns the last number it acknowledged."""
-    command = [sys.executable, "-c", COMMIT_FOREVER, str(path), str(Path(__file__).parent)]
+    folder = Path(__file__).parent
+    command = [sys.executable, "-c", COMMIT_FOREVER, str(path), str(folder), str(folder.parents[1])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for _ in range(lines):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -24,7 +25,7 @@ def of(body: bytes) -> Message:
     return message(1, body=body)
 
 
-def shown(body: bytes, most: int = 1 << 30) -> dict:
+def shown(body: bytes, most: int = 1 << 30) -> Any:
     whole = json.loads(b"".join(shapes.content(OWNER, FOUND, of(body), most)))
     assert {key: whole[key] for key in whole if key != "request"} == shapes.delivery(OWNER, FOUND)
     return whole["request"]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
 from hookline.serve import follow, shapes
 from hookline.serve.refusals import Refused, too_many, unauthorized, unavailable
 from hookline.stored import DeliveryState
+
+OWNER = shapes.Owner("shop", "orders")
 
 
 class Nothing:
@@ -36,9 +41,9 @@ class Stream:
         async def asleep(_):
             self.now += 0.5
 
-        monkeypatch.setattr(follow.asyncio, "sleep", asleep)
-        follower = follow.Follower(Nothing(), None, "uid", frozenset(DeliveryState), lambda: self.now)
-        follower.told = None
+        monkeypatch.setattr(asyncio, "sleep", asleep)
+        reader: Any = Nothing()
+        follower = follow.Follower(reader, OWNER, "uid", frozenset(DeliveryState), lambda: self.now)
 
         async def woken(until):
             self.now = max(self.now, min(until, self.now + 0.5))
@@ -72,7 +77,7 @@ class TestNobodyCanBeAsked:
         assert ended < follow.GRACE_SECONDS
 
 
-async def test_a_stream_whose_reader_is_slow_is_checked_between_its_parts():
+async def test_a_stream_whose_reader_is_slow_is_checked_between_its_parts(monkeypatch):
     now, reads = [0.0], []
 
     class Slow:
@@ -83,8 +88,9 @@ async def test_a_stream_whose_reader_is_slow_is_checked_between_its_parts():
     async def refused() -> None:
         raise Refused(403, "Forbidden", "the right is gone")
 
-    stream = follow.Follower(Slow(), shapes.Owner("shop", "orders"), "uid", frozenset(DeliveryState), lambda: now[0])
-    stream._tell = lambda ident, delivery: b"line\n"
+    reader: Any = Slow()
+    stream = follow.Follower(reader, OWNER, "uid", frozenset(DeliveryState), lambda: now[0])
+    monkeypatch.setattr(stream, "_tell", lambda ident, delivery: b"line\n")
     for number in range(500):
         stream.told(str(number))
 

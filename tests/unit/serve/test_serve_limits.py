@@ -60,7 +60,7 @@ class TestBuckets:
 
 class TestMemory:
     def test_it_holds_for_its_time_from_when_it_was_asked(self, clock):
-        memory = Memory(10, 5.0, clock)
+        memory: Memory[int] = Memory(10, 5.0, clock)
         memory.put("a", 1, clock.now - 2)
         clock.now += 2.9
         assert memory.get("a") == 1
@@ -68,14 +68,14 @@ class TestMemory:
         assert memory.get("a") is None
 
     def test_the_oldest_goes_when_there_are_too_many(self, clock):
-        memory = Memory(2, 5.0, clock)
+        memory: Memory[str] = Memory(2, 5.0, clock)
         for name in "abc":
             memory.put(name, name, clock.now)
         assert [memory.get(name) for name in "abc"] == [None, "b", "c"]
         assert len(memory) == 2
 
     def test_one_owner_has_so_many_of_them_and_displaces_none_of_anybody_else(self, clock):
-        memory = Memory(10, 5.0, clock, each=2)
+        memory: Memory[int] = Memory(10, 5.0, clock, each=2)
         memory.put("mine", 1, clock.now, "me")
         for number in range(100):
             memory.put(number, number, clock.now, "you")

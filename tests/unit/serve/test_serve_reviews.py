@@ -27,7 +27,7 @@ class Api:
 
     def __init__(self):
         self.now = 1000.0
-        self.answer = {"status": ALICE}
+        self.answer: object = {"status": ALICE}
         self.asked = []
 
     def clock(self):
@@ -35,7 +35,7 @@ class Api:
 
     async def request(self, method, path, *, body=None, timeout=30.0):  # noqa: ASYNC109
         self.asked.append(body["spec"])
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # an answer takes a turn
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -192,7 +192,7 @@ class TestTokens:
         asked = Tokens(api, api.clock)
         first = asyncio.create_task(asked.owner("Bearer t1", "p"))
         second = asyncio.create_task(asked.owner("Bearer t1", "p"))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # let both ask
         first.cancel()
         assert (await second).name == "alice"
         assert len(api.asked) == 1

@@ -46,3 +46,35 @@ def test_a_switch_is_a_flag_alone_or_says_true_or_false():
 def test_a_malformed_setting_is_named(argv, sentence):
     with pytest.raises(SettingsError, match=sentence.replace("(", r"\(")):
         Settings.parse(argv, {})
+
+
+def test_a_misspelt_variable_is_told_with_the_name_that_is_nearest():
+    environ = {"HOOKLINE_ALOW_HOSTS": "a", "HOOKLINE_LISTENPORT": "1", "HOOKLINE_XYZ": "", "PATH": "", "OTHER_PORT": ""}
+    assert list(Settings.unknown(environ)) == [
+        ("HOOKLINE_ALOW_HOSTS", "HOOKLINE_ALLOW_HOSTS"),
+        ("HOOKLINE_LISTENPORT", "HOOKLINE_LISTEN_PORT"),
+        ("HOOKLINE_XYZ", ""),
+    ]
+
+
+def test_no_variable_is_told_that_somebody_of_ours_reads():
+    names = {
+        name
+        for folder in ("operator", "tests", "hack")
+        for path in (ROOT / folder).rglob("*.py")
+        if path != Path(__file__)
+        for name in re.findall(r"[\"' `](HOOKLINE_[A-Z_]*[A-Z])[\"'=`]", path.read_text(encoding="utf-8"))
+    }
+    assert {"HOOKLINE_SERVER", "HOOKLINE_FAULTS", "HOOKLINE_DATA_DIR", "HOOKLINE_ENDPOINT"} <= names
+    assert list(Settings.unknown(dict.fromkeys(names, ""))) == []
+
+
+def test_variables_that_kubernetes_makes_for_services_are_not_told():
+    made = {}
+    for name, port in (("HOOKLINE", 8080), ("HOOKLINE_METRICS", 9090)):
+        made |= {f"{name}_SERVICE_HOST": "10.0.0.1", f"{name}_SERVICE_PORT": str(port), f"{name}_SERVICE_PORT_HTTP": "1"}
+        made |= {f"{name}_PORT": "tcp://10.0.0.1:1", f"{name}_PORT_{port}_TCP": "tcp://10.0.0.1:1"}
+        made |= {f"{name}_PORT_{port}_TCP_{part}": "" for part in ("PROTO", "PORT", "ADDR")}
+    assert list(Settings.unknown(made)) == []
+    del made["HOOKLINE_METRICS_SERVICE_HOST"]  # the control: what is left is of no Service
+    assert "HOOKLINE_METRICS_PORT" in dict(Settings.unknown(made))

@@ -6,6 +6,7 @@ from hookline.model import Finding, Grant
 from hookline.status.facts import Facts
 from hookline.status.report import status_of
 from hookline.status.writer import StatusWriter
+from support.controlling import ScriptedApi
 
 GRANTED, DENIED, UNKNOWN = Grant(True, "may"), Grant(False, "may not"), Grant(None, "who knows")
 FINDING = Finding(generation=2, accepted=True, reason="Valid", message="")
@@ -53,6 +54,6 @@ def test_with_rights_it_depends_on_the_rest():
     ],
 )
 def test_each_loss_of_rights_is_counted_as_a_gap_also_after_a_restart(before, grants, lost):
-    writer = StatusWriter(None, 1.0, lambda: 0.0)
+    writer = StatusWriter(ScriptedApi(), 1.0, lambda: 0.0)
     writer.report(webhook(before), FINDING)
     assert [writer.access("u", grant) for grant in grants].count(True) == lost
