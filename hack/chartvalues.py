@@ -3,6 +3,9 @@
 In: the file's text, where ``# --`` above a key documents it, and ``# @schema {…}`` adds to what the default tells of
 its type. Out: a tree of keys, a schema that refuses every other key, and a table in Markdown. ``{"open": true}`` lets
 a map hold whatever Kubernetes takes there. A key without documentation is an error.
+
+Helm takes away a key that somebody sets to null, and an upgrade with ``--reuse-values`` brings none of a newer chart.
+So the schema requires every key whose default is not empty; a template takes any other one that is missing for empty.
 """
 
 from __future__ import annotations
@@ -84,13 +87,15 @@ def _comment(lines: Sequence[str], line: int) -> tuple[str, dict[str, Any]]:
             hint = json.loads(part.removeprefix("@schema "))
         elif part.startswith("-- "):
             words = [part.removeprefix("-- ")]
-        elif words:
+        elif words and not part.startswith(("BEGIN generated: ", "END generated: ")):
             words.append(part)
     return " ".join(words), hint
 
 
 def _object(keys: Sequence[Key]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "properties": {key.name: _property(key) for key in keys}}
+    closed = {"type": "object", "additionalProperties": False, "properties": {key.name: _property(key) for key in keys}}
+    required = [key.name for key in keys if key.below or (key.default and not key.hint.get("open"))]
+    return closed | ({"required": required} if required else {})
 
 
 def _property(key: Key) -> dict[str, Any]:

@@ -60,8 +60,9 @@ ROWS: Mapping[str, Sequence[Panel]] = {
     "Now": [
         _stat(
             "Working processes",
-            "Processes that work. With several replicas one works and the others stand by. Alert: HooklineDown.",
-            "sum(hookline_leading{@})",
+            "Processes that work: they lead and are ready. Others stand by, or say at /readyz why they do not work. "
+            "Alert: HooklineDown.",
+            "sum(hookline_leading{@} * hookline_ready{@})",
         ),
         _stat(
             "Subscriptions ready",
@@ -241,9 +242,13 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         ),
         Panel(
             "Size on the volume",
-            "Bytes of the outbox. Alert: HooklineOutboxNearlyFull.",
+            "Bytes of the outbox, and how many of them are used: the rest is free for what comes next. "
+            "Alert: HooklineOutboxNearlyFull.",
             "bytes",
-            {"{{instance}}": "max by (instance) (hookline_outbox_bytes{@})"},
+            {
+                "{{instance}}": "max by (instance) (hookline_outbox_bytes{@})",
+                "{{instance}}, used": "max by (instance) (hookline_outbox_bytes{@} - hookline_outbox_free_bytes{@})",
+            },
         ),
         Panel(
             "Finished messages deleted",

@@ -4,8 +4,10 @@ In: the chart, by ``helm template``. Out, as text: the base, the component of mo
 that is served. The kustomization files beside them are written by hand. ``tests/gitops/test_kustomize.py`` compares.
 
 Labels and annotations that only Helm understands are left out. What Helm is told to keep at an uninstall, Argo CD and
-Flux are told to keep, too. Settings become ``settings.env``, of which kustomize makes a ConfigMap with a name of its
-content, so that a change of a setting makes a new pod.
+Flux are told to keep, too. The alerts of the component ask for a job, and for no namespace, since an overlay may move
+everything to another one, which kustomize can't write into an expression. For the same reason the policy that bounds
+the operator is about its ServiceAccount's name in any namespace. Settings become ``settings.env``, of which
+kustomize makes a ConfigMap with a name of its content, so that a change of a setting makes a new pod.
 """
 
 from __future__ import annotations
@@ -34,10 +36,12 @@ _KEPT = re.compile(r"^( *)helm\.sh/resource-policy: keep\n", re.MULTILINE)
 _KEEP = r"""\1argocd.argoproj.io/sync-options: Delete=false,Prune=false
 \1kustomize.toolkit.fluxcd.io/prune: disabled
 """
+_USER = re.compile(r"(request\.userInfo\.username) == 'system:serviceaccount:hookline:hookline'")
+_ANYWHERE = r"\1.startsWith('system:serviceaccount:') && \1.endsWith(':hookline')"
 _EXTRAS = {
     "monitoring": {
         "serviceMonitor": {"enabled": True},
-        "prometheusRule": {"enabled": True},
+        "prometheusRule": {"enabled": True, "selector": 'job="hookline"'},
         "dashboards": {"enabled": True},
     }
 }
@@ -62,7 +66,7 @@ def files() -> dict[Path, str]:
             found[CONFIG / "components" / "monitoring" / f"{template}.yaml"].append(text)
     for _, text, obj in sections({"namespaces": [SERVED]}):
         if obj["metadata"].get("namespace") == SERVED:
-            found[CONFIG / "served" / "rbac.yaml"].append(text.replace(f"  namespace: {SERVED}\n", "", 1))
+            found[CONFIG / "served" / "rbac.yaml"].append(text.replace(f'  namespace: "{SERVED}"\n', "", 1))
         elif (obj["kind"], obj["metadata"]["name"]) == ("ClusterRole", "hookline"):
             found[CONFIG / "components" / "namespaced" / "rules.yaml"].append(_rules(obj))
     written = {path: _HEADER + "---\n".join(texts) for path, texts in found.items()}
@@ -93,6 +97,7 @@ def sections(values: Any) -> list[Section]:
 
 def _section(template: str, text: str) -> Section:
     text = _KEPT.sub(_KEEP, _CHECKSUM.sub("", _HELMS.sub("", text))).strip("\n") + "\n"
+    text = _USER.sub(_ANYWHERE, text)
     return template, text, yaml.load(text, Loader=yaml.CSafeLoader)
 
 
@@ -100,13 +105,3 @@ def _rules(role: Any) -> str:
     """The patch that leaves an operator of some namespaces these rules alone."""
     patch = [{"op": "replace", "path": "/rules", "value": role["rules"]}]
     return yaml.safe_dump(patch, sort_keys=False)
-
-
-def write() -> None:
-    """Write the files, and remove those that are not generated any more."""
-    for path in stale():
-        path.unlink()
-    for path, text in files().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        print(path)

@@ -36,8 +36,9 @@ named `hookline_subscription_…` is there with the setting `subscription_metric
 _ALERTS = """# Alerts
 
 The chart makes them with `monitoring.prometheusRule.enabled`. Each has a [runbook](../runbooks/README.md). The numbers
-in the expressions are `monitoring.prometheusRule.thresholds`, here with their defaults; the chart adds the release's
-labels to every selector."""
+in the expressions are `monitoring.prometheusRule.thresholds`, here as the chart renders them by default; it adds the
+release's labels to every selector."""
+_SIZES = {"Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 
 def families() -> Sequence[Metric]:
@@ -59,10 +60,17 @@ def alerts() -> Iterator[Mapping[str, Any]]:
             continue
         text = path.read_text(encoding="utf-8")
         for name, value in thresholds.items():
-            text = text.replace(f"${{{name}}}", name if value is None else str(value))
+            text = text.replace(f"${{{name}}}", str(_outbox_bytes() if value is None else value))
         text = text.replace(", ${selector}", "").replace("{${selector}}", "")
         for group in yaml.safe_load(text)["groups"]:
             yield from (rule for rule in group["rules"] if "alert" in rule)
+
+
+def _outbox_bytes() -> int:
+    """The one threshold that follows from another value: 80 % of the default of ``persistence.size``."""
+    values = yaml.safe_load((ALERTS.parents[1] / "values.yaml").read_text(encoding="utf-8"))
+    size = values["persistence"]["size"]
+    return int(size[:-2]) * _SIZES[size[-2:]] * 4 // 5
 
 
 def metrics_page() -> str:

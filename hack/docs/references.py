@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "hack"))
 
-from chart import CHART_OWNED, camel  # noqa: E402 (needs the path above)
+import written  # noqa: E402 (needs the path above)
+from chart import CHART_OWNED, CHART_SETS, camel  # noqa: E402
 from docs import conditions, observed, schema  # noqa: E402
 from hookline.settings import PREFIX, Settings  # noqa: E402
 
@@ -33,9 +34,9 @@ _SAMPLES = """# Samples
 Each is applied to a real API server by a test. They are in `crds/samples`, too."""
 _SETTINGS = """# Settings
 
-What an administrator chooses. Each is a flag of `hookline run`, an environment variable, and, in the chart, a value
-under `settings`; a flag wins. A list is a flag that is repeated, or a variable with commas; a switch is a flag alone,
-or `true` or `false`."""
+What an administrator chooses. Each is a flag of `hookline run`, an environment variable, and, where it says so, a value
+of the chart under `settings`; a flag wins. A list is a flag that is repeated, or a variable with commas; a switch is a
+flag alone, or `true` or `false`."""
 
 
 def generated() -> dict[Path, str]:
@@ -90,9 +91,11 @@ def _settings() -> str:
 def _setting(item: Field[Any]) -> tuple[str, str, str]:
     flag = item.name.replace("_", "-")
     flag = flag.removesuffix("s") if isinstance(item.default, tuple) else flag
-    value = "set by the chart" if item.name in CHART_OWNED else f"`settings.{camel(item.name)}`"
-    least = item.metadata["least"]
-    bound = "" if least is None else f"<br>at least {least:.10g}"
+    value = f"`settings.{camel(item.name)}`"
+    if item.name in CHART_OWNED:
+        value = "set by the chart" if item.name in CHART_SETS else "no value of the chart"
+    bounds = {"at least": item.metadata["least"], "at most": item.metadata["most"]}
+    bound = "".join(f"<br>{word} {number:.10g}" for word, number in bounds.items() if number is not None)
     said = f"{_sentence(item.metadata['help'])}<br>`{PREFIX}{item.name.upper()}`, {value}"
     return f'<a id="{item.name}"></a>`--{flag}`', f"{_default(item.default)}{bound}", said
 
@@ -118,10 +121,7 @@ def stale() -> Iterator[tuple[Path, str]]:
 
 def main() -> int:
     """Write the pages that differ."""
-    for path, text in stale():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        print(path)
+    written.write(dict(stale()))
     return 0
 
 

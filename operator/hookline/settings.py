@@ -8,9 +8,11 @@ is a flag alone, or ``true`` or ``false``.
 from __future__ import annotations
 
 import argparse
+import difflib
 import ipaddress
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,19 @@ from typing import Any
 from hookline.errors import SettingsError
 
 PREFIX = "HOOKLINE_"
+OTHERS = frozenset(
+    f"{PREFIX}{name}"
+    for name in (
+        *("SERVER", "SERVER_CA", "OPERATOR_NAMESPACE"),  # the command line, beside a cluster
+        *("ENDPOINT", "ID", "TIMESTAMP"),  # what scripts of `hookline receive` get
+        *("FAULTS", "SEED", "CORPORA", "NODE", "IMAGE", "GOLDEN", "TEST_SECRET"),  # the tests
+    )
+)
+"""Variables of ours that are no settings."""
+
+_SERVICE_VARIABLE = re.compile(
+    r"(?P<service>\w+?)_(?P<rest>SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MAX_KEY_OVERLAP = 7 * 86_400
 _PORT = r"(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
@@ -138,7 +153,7 @@ class Settings:
         least=1.0,
     )
     max_expression_share_per_namespace: float = _setting(
-        0.1,
+        0.25,
         "share of one core that all expressions of a namespace may take together, 5 s of processor time in advance; "
         "beyond it they wait, 30 s at most, or fail where other namespaces share the watch; the dearest are not "
         "evaluated any more until their subscription's spec changes; 0: any",
@@ -167,7 +182,7 @@ class Settings:
     watch_idle_seconds: float = _setting(
         70.0,
         "a watch without any byte for so long is opened anew; API servers send one about every minute, so less than "
-        "60 opens quiet watches over and over",
+        "60 opens quiet watches over and over; the alert HooklineWatchStale's threshold is to be twice as much",
         least=1.0,
     )
     audit_seconds: float = _setting(1800.0, "how often each watch is compared with a list; 0: never", least=0.0)
@@ -220,13 +235,25 @@ class Settings:
         values: dict[str, Any] = {}
         for item in fields(cls):
             raw = flags[item.name]
-            if raw is None:
+            if raw is None and not _is_of_service(_variable(item), environ):
                 raw = environ.get(_variable(item))
             if raw is not None:
                 values[item.name] = _convert(item, raw)
         settings = cls(**values)
         settings.validate()
         return settings
+
+    @classmethod
+    def unknown(cls, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """Variables that look like a setting and are none, each with the nearest name of one, or an empty string.
+
+        Not those that Kubernetes makes for each Service of a pod's namespace, of which one may be called ``hookline``.
+        """
+        known = {item.name.upper() for item in fields(cls)}
+        for name in sorted(environ.keys() - OTHERS):
+            own = name.removeprefix(PREFIX)
+            if name.startswith(PREFIX) and own not in known and not _is_of_service(name, environ):
+                yield name, "".join(PREFIX + nearest for nearest in difflib.get_close_matches(own, known, 1))
 
     def validate(self) -> None:
         """Check what types can't. Raises SettingsError."""
@@ -266,6 +293,18 @@ def _flag(item: Field[Any]) -> str:
 
 def _variable(item: Field[Any]) -> str:
     return PREFIX + item.name.upper()
+
+
+def _is_of_service(name: str, environ: Mapping[str, str]) -> bool:
+    """Whether Kubernetes made this variable for a Service.
+
+    That of one called ``hookline-api`` has the name of a setting, HOOKLINE_API_PORT, and an address as its value.
+    https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+    """
+    made = _SERVICE_VARIABLE.fullmatch(name)
+    if made is None or f"{made['service']}_SERVICE_HOST" not in environ:
+        return False
+    return made["rest"] != "PORT" or "://" in environ.get(name, "")
 
 
 def _show(default: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tarfile
 
@@ -11,6 +12,7 @@ import yaml
 
 import chart
 import chartvalues
+import written
 from hookline import __version__
 
 SNAPSHOT = chart.ROOT / "tests" / "chart" / "golden" / "default.yaml"
@@ -22,6 +24,21 @@ def test_every_generated_file_is_what_is_generated():
     differing = [str(path) for path, text in chart.generated().items() if path.read_text(encoding="utf-8") != text]
     assert differing == [], AGAIN
     assert chart.stale() == [], AGAIN
+
+
+def test_writing_touches_what_differs_alone_and_removes_what_is_stale(tmp_path, capsys):
+    same, changed, new, old = (tmp_path / name for name in ("same", "changed", "in/new", "old"))
+    for path in (same, changed, old):
+        path.write_text("before")
+    os.utime(same, (1, 1))
+    written.write({same: "before", changed: "after", new: "after"}, [old])
+    assert {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == {
+        "same": "before",
+        "changed": "after",
+        "new": "after",
+    }
+    assert same.stat().st_mtime == 1
+    assert capsys.readouterr().out.split("\n") == [f"removed {old}", str(changed), str(new), ""]
 
 
 def test_the_default_values_render_what_is_in_the_snapshot(render):

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from chart import CHART
+from docs import observed
 
 RULES = {"monitoring": {"prometheusRule": {"enabled": True}}}
 
@@ -52,7 +53,7 @@ def test_the_alerts_ask_for_the_labels_that_the_monitor_gives(render, kind):
 
 def test_the_labels_that_the_alerts_ask_for_can_be_others(render):
     (down,) = [rule for name, rule in alerts(render(rules(selector='job=~"hook.*"'))).items() if name == "HooklineDown"]
-    assert down["expr"].count('hookline_leading{job=~"hook.*"}') == 2
+    assert down["expr"].count('{job=~"hook.*"}') == down["expr"].count("{") == 3
     assert "namespace=" not in down["expr"]
 
 
@@ -100,14 +101,32 @@ def test_alerts_are_those_of_the_files_with_prometheus_own_templates_untouched(r
 
 def test_a_threshold_is_that_of_the_file_or_that_of_the_values(render, with_files):
     assert alerts(render(rules(), chart=with_files))["HooklineDelayed"]["expr"].endswith("> 600")
-    for number in (30, 0.5, 1_000_000_000):
+    for number in (30, 0.5, 1_000_000_000, "0.25", 0):
         changed = render(rules(thresholds={"delaySeconds": number}), chart=with_files)
         assert alerts(changed)["HooklineDelayed"]["expr"].endswith(f"> {number}")
 
 
-def test_a_threshold_that_no_alert_has_is_refused(refusal, with_files):
-    message = refusal(rules(thresholds={"delay": 30}), chart=with_files)
-    assert "thresholds.delay: there is no such threshold; there are: delaySeconds" in message
+@pytest.mark.parametrize("name", ["delaySeconds", "failureRatio", "outboxBytes", "watchStaleSeconds"])
+def test_a_threshold_of_zero_counts_and_one_of_null_is_the_default(render, name):
+    def compared(thresholds):
+        return [rule["expr"].split()[-1] for rule in alerts(render(rules(thresholds=thresholds))).values()]
+
+    usual, zero = compared({}), compared({name: 0})
+    assert [new for old, new in zip(usual, zero, strict=True) if old != new] == ["0"]
+    assert compared({name: None}) == usual
+
+
+def test_every_alert_of_the_chart_can_be_left_out_alone(render):
+    every = list(alerts(render(rules())))
+    for name in every:
+        assert list(alerts(render(rules(disabled=[name])))) == [other for other in every if other != name]
+
+
+def test_the_reference_shows_the_alerts_as_they_are_rendered_by_default(render):
+    own = 'namespace="hookline", job="hookline"'
+    rendered = {name: rule["expr"] for name, rule in alerts(render(rules())).items()}
+    shown = {rule["alert"]: rule["expr"] for rule in observed.alerts()}
+    assert shown == {name: expr.replace(f", {own}", "").replace(f"{{{own}}}", "") for name, expr in rendered.items()}
 
 
 def test_an_alert_can_be_left_out_and_the_others_stay(render, with_files):

@@ -54,22 +54,15 @@ def test_every_object_has_the_standard_labels_and_the_common_ones(render, ci):
         assert labels["team"] == "platform"
 
 
-def test_common_labels_and_pod_labels_change_no_label_that_selects(render):
-    forged = {"app.kubernetes.io/name": "forged"}
-    rendered = render({"commonLabels": forged, "podLabels": forged})
+def test_common_labels_and_pod_labels_change_no_label_that_selects_and_those_of_the_pod_win(render):
+    rendered = render({"commonLabels": {"team": "a", "zone": "a"}, "podLabels": {"team": "b"}})
     selector = rendered.one("Deployment")["spec"]["selector"]["matchLabels"]
     assert set(selector) == SELECTED_BY
     assert selector.items() <= rendered.pod["metadata"]["labels"].items()
+    assert {"team": "b", "zone": "a"}.items() <= rendered.pod["metadata"]["labels"].items()
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {},
-        {"nameOverride": "hooks"},
-        {"podLabels": {"app.kubernetes.io/component": "x", "app.kubernetes.io/part-of": "x"}},
-    ],
-)
+@pytest.mark.parametrize("values", [{}, {"nameOverride": "hooks"}])
 def test_kubectl_hookline_finds_the_pod_whatever_it_is_called(render, values):
     rendered = render(values, name="prod")
     wanted = dict(part.split("=") for part in LABEL.split(","))

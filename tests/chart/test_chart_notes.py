@@ -30,6 +30,7 @@ WARNINGS = [
     ({"crds": {"enabled": False}}, "crds.enabled is false"),
     ({"crds": {"keep": False}}, "deletes the CRDs and every subscription"),
     ({"admissionPolicy": {"enabled": False}}, "admissionPolicy.enabled is false"),
+    ({"rbac": {"bounds": {"enabled": False}}}, "rbac.bounds.enabled is false"),
     ({"service": {"enabled": False}, "api": {"tls": {"secretName": "x"}}}, "no Service leads to it"),
     ({"settings": {"egressProxy": "http://proxy.example:3128"}}, "does not let deliveries out to port 3128"),
     (
@@ -79,9 +80,12 @@ def test_they_name_the_ports_that_deliveries_may_go_to(notes):
 
 
 def test_they_say_where_the_runbooks_are_when_the_alerts_do_not(notes):
-    rule = {"enabled": True}
+    rule: dict[str, object] = {"enabled": True}
     values = {"monitoring": {"whenMissing": "SkipIfMissing", "prometheusRule": rule}}
     assert "docs/runbooks/<alert>.md" in notes(values)
+    assert "the site that `make docs` builds" in notes(
+        values
+    )  # of a folder of Markdown no address ends with the name alone
     rule["runbookUrl"] = "https://runbooks.example"
     assert "docs/runbooks" not in notes(values)
     assert "docs/runbooks" not in notes({})

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 
-from chart import CHART_OWNED, CHOICES, camel
+from chart import CHART_OWNED, CHART_SETS, CHOICES, camel
 from hookline.errors import SettingsError
 from hookline.settings import Settings
 
@@ -27,6 +27,8 @@ def other(item):
         return item.default + type(item.default)(1)
     if item.name in CHOICES:
         return next(choice for choice in CHOICES[item.name] if choice != item.default)
+    if item.name == "egress_proxy":
+        return "http://proxy.example:3128"
     return __file__
 
 
@@ -139,6 +141,8 @@ def test_the_chart_decides_the_rest_namespaces_and_the_name_of_the_lease_among_t
     assert (parsed.namespaces, parsed.lease_name) == (("team-a", "team-b"), "two-hookline")
     plain = ("DATA_DIR", "LISTEN_PORT", "LEASE_NAME", "API_PORT")
     assert set(environment(render())) == {f"HOOKLINE_{name}" for name in plain}
+    every = environment(render({"namespaces": ["team-a"], "api": {"tls": {"secretName": "x"}}}))
+    assert set(every) == {f"HOOKLINE_{name.upper()}" for name in CHART_SETS}
 
 
 @pytest.mark.parametrize("number", [268_435_456, 1_000_000_000_000, 0])

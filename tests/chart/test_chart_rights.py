@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 import yaml
@@ -49,6 +50,42 @@ def test_the_watched_resources_of_the_values_are_watched_and_nothing_else(render
     assert render({"rbac": {"watched": watched}}).one("ClusterRole", "hookline-watched-default")["rules"] == rule
     rendered = render({"rbac": {"watched": watched}, "namespaces": ["team-a"]})
     assert rendered.one("Role", "hookline-watched")["rules"] == rule
+
+
+def bounds(rendered):
+    policy = rendered.one("ValidatingAdmissionPolicy", "hookline-operator")
+    binding = rendered.one("ValidatingAdmissionPolicyBinding", "hookline-operator")
+    return policy["spec"], binding["spec"]
+
+
+def test_the_operators_user_is_bounded_where_rbac_can_not_be(render):
+    policy, binding = (obj["spec"] for obj in rights.bounds("ops"))
+    more = {"rbac": {"bounds": {"refusedAudiences": ["https://issuer.example.com"]}}}
+    for values, audiences in (({}, []), ({"rbac": {"create": False}}, []), (more, ["https://issuer.example.com"])):
+        found, bound = bounds(render(values, namespace="ops"))
+        refused = json.loads(found["variables"][0]["expression"])
+        assert refused == [*rights.REFUSED_AUDIENCES, *audiences]
+        assert bound == binding
+        assert found | {"variables": []} == policy | {"variables": []}
+    none = render({"rbac": {"bounds": {"enabled": False}}})
+    assert [obj for obj in none if obj["metadata"]["name"] == "hookline-operator"] == []
+
+
+def test_another_account_of_another_release_is_bounded_by_its_own_policy(render):
+    rendered = render({"fullnameOverride": "other", "serviceAccount": {"name": "somebody"}}, namespace="ops")
+    policy = rendered.one("ValidatingAdmissionPolicy", "other-operator")
+    user = policy["spec"]["matchConditions"][0]["expression"]
+    assert user == "request.userInfo.username == 'system:serviceaccount:ops:somebody'"
+    assert rendered.one("ValidatingAdmissionPolicyBinding", "other-operator")["spec"]["policyName"] == "other-operator"
+
+
+@pytest.mark.parametrize("namespaces", [[], ["team-a"]])
+def test_tokens_are_granted_only_with_the_setting_that_lets_subscriptions_send_them(render, namespaces):
+    for allowed in (True, False):
+        values = {"namespaces": namespaces, "settings": {"allowServiceAccountTokens": allowed}}
+        rules = [rule for obj in render(values) if "Role" in obj["kind"] for rule in obj.get("rules") or ()]
+        assert (rights.TOKENS.rule in rules) is allowed
+        assert any("serviceaccounts/token" in rule["resources"] for rule in rules) is allowed
 
 
 def test_a_role_with_the_label_adds_to_what_is_watched(render):

@@ -35,7 +35,6 @@ def kube():
     """A control plane of this module's own: what Helm installs here would be in others' way."""
     with ControlPlane() as plane:
         kube = Kubectl(plane)
-        kube.kubeconfig = plane.kubeconfig  # for helm
         names = kube("apply", "--server-side", f"--filename={MONITORING_CRDS}", "-o", "name").split()
         kube("wait", "--for=condition=Established", "--timeout=60s", *names)
         yield kube
@@ -83,6 +82,44 @@ def test_the_server_takes_every_object_with_no_field_that_it_does_not_know(
     make_namespaces(own, *served)
     rendered = render({**ci[name], **more}, namespace=own)
     assert len(dry_run(kube, rendered)) == len(rendered) > 1
+
+
+NUMBERS = {
+    "namespaces": ["no", "123"],
+    "fullnameOverride": "1234",
+    "serviceAccount": {"name": "567"},
+    "priorityClassName": "8",
+    "persistence": {"storageClass": "9", "size": "8000000000"},
+    "api": {"tls": {"secretName": "10"}},
+    "monitoring": {
+        "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True},
+        "dashboards": {"enabled": True},
+    },
+}
+
+
+def test_names_that_yaml_takes_for_numbers_and_truth_are_names_everywhere(render, kube, make_namespaces):
+    make_namespaces("no", "123")
+    plain = render(NUMBERS, name="0", namespace="123", cached=False)
+    dry_run(kube, [obj for obj in plain if obj["kind"] != "Service"])  # whose name must begin with a letter
+    odd = {path: value for path, value in texts(list(plain)) if not isinstance(value, str)}
+    assert odd == {}
+
+
+def texts(found, path=""):
+    """Every value under a key that holds a name, a class or a size."""
+    if isinstance(found, list):
+        for item in found:
+            yield from texts(item, path)
+    if isinstance(found, dict):
+        for key, value in found.items():
+            here = f"{path}/{key}"
+            if re.search(r"(?i)(name|namespace|class|claim|account|instance)$", key) and not isinstance(
+                value, dict | list
+            ):
+                yield here, value
+            yield from texts(value, here)
 
 
 def test_the_server_takes_alerts_and_dashboards(render, with_files, kube, make_namespaces):

@@ -47,7 +47,6 @@ def kube():
     """A control plane of this module's own: what Helm installs here would be in others' way."""
     with ControlPlane() as plane:
         kube = Kubectl(plane)
-        kube.kubeconfig = plane.kubeconfig  # for helm
         kube("create", "namespace", "ops")
         yield kube
 
@@ -80,6 +79,8 @@ def test_an_upgrade_keeps_the_claim_and_the_subscriptions_and_brings_the_new_def
     assert [schema["openAPIV3Schema"]["description"] for schema in schemas(kube)] == [OLD, OLD]
     before = {kind: kube.json("get", "-n", "ops", kind) for kind in ("pvc/hookline", "whsub/kept", "deploy/hookline")}
 
+    with pytest.raises(AssertionError, match="missing property 'api'"):
+        helm("upgrade", "hookline", str(CHART), *options, "--reuse-values")
     helm("upgrade", "hookline", str(CHART), *options, "--reset-then-reuse-values")  # as the README has it
 
     after = {kind: kube.json("get", "-n", "ops", kind) for kind in before}

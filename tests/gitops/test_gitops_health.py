@@ -158,7 +158,8 @@ def test_at_no_moment_is_a_refused_spec_current_or_a_good_one_failed(
         process.terminate()
         process.wait()
     states = list(documents(seen.read_text()))
-    of_bad, of_good = set(), set()
+    of_bad: set[str] = set()
+    of_good: set[str] = set()
     for state, found in zip(states, judge(*({"live": state} for state in states)), strict=True):
         (of_bad if state["spec"]["filter"] == BAD else of_good).add(found["kstatus"])
     assert of_bad == {"InProgress", "Failed"}

@@ -16,6 +16,7 @@ from support.cluster import Kubectl, KubectlError, eventually
 CONFIG = kustomize.CONFIG
 SAMPLES = sorted(path for tool in ("argocd", "flux") for path in (CONFIG / "samples" / tool).iterdir())
 APPLY = ("apply", "--server-side", "--validate=strict", "--field-manager=kustomize-controller")
+NEVER = {"kustomize.toolkit.fluxcd.io/prune": "disabled"}
 OURS = ("webhooksubscriptions.hookline.dev", "webhookreplays.hookline.dev")
 
 
@@ -98,6 +99,72 @@ def test_the_server_refuses_a_sample_with_a_misspelt_field(installed, name, fiel
         dry_run(installed, objects)
 
 
+def listed(objects):
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+
+
+def of_namespace(build, tmp_path, name):
+    """The base in a namespace of its own: the namespace and what is in it, but nothing that others share."""
+    (tmp_path / CONFIG.name).symlink_to(CONFIG)
+    (tmp_path / name).mkdir()
+    body = {"resources": [f"../{CONFIG.name}/base"], "namespace": name}
+    (tmp_path / name / "kustomization.yaml").write_text(json.dumps(body))
+    return [obj for obj in build(tmp_path / name) if obj["kind"] == "Namespace" or obj["metadata"].get("namespace")]
+
+
+def pruned(kube, objects):
+    """Delete of these what Flux may prune, as its Kustomization does when it is deleted; the names."""
+    gone = [obj for obj in objects if NEVER.items() - (obj["metadata"].get("annotations") or {}).items()]
+    kube("delete", "--ignore-not-found", "--wait=false", "-f", "-", input=listed(gone))
+    return {obj["kind"] for obj in gone}
+
+
+def claim(kube, name):
+    return kube.json("get", "pvc/hookline", "-n", name)["metadata"]
+
+
+def test_what_is_pruned_takes_no_message_with_it(installed, build, tmp_path):
+    objects = of_namespace(build, tmp_path, "pruned")
+    installed(*APPLY, "-f", "-", input=listed(objects))
+    kinds = pruned(installed, objects)
+    assert {"Deployment", "ServiceAccount"} <= kinds
+    installed("wait", "--for=delete", "--timeout=60s", "-n", "pruned", "deployment/hookline", "serviceaccount/hookline")
+    assert "deletionTimestamp" not in installed.json("get", "namespace/pruned")["metadata"] | claim(installed, "pruned")
+
+    # The control: a namespace that may be pruned takes the claim with it, whatever that says of itself.
+    (namespace,) = [obj for obj in objects if obj["kind"] == "Namespace"]
+    del namespace["metadata"]["annotations"]
+    assert "Namespace" in pruned(installed, objects)
+    eventually(lambda: gone(installed, "pruned"), "the claim is deleted, too")
+
+
+def gone(kube, name):
+    try:
+        return "deletionTimestamp" in claim(kube, name)
+    except KubectlError as error:
+        return "NotFound" in str(error)
+
+
+def test_an_operator_that_was_moved_is_bounded_by_the_policy_and_another_account_is_not(installed, build, tmp_path):
+    objects = of_namespace(build, tmp_path, "moved")
+    granted = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]}]
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "makes-secrets"}}
+    installed(*APPLY, "-f", "-", input=listed([*objects, role | {"rules": granted}]))
+    everybody = ("create", "clusterrolebinding", "makes-secrets", "--clusterrole=makes-secrets")
+    installed(*everybody, "--group=system:serviceaccounts:moved")
+
+    def make(account):
+        who = f"--as=system:serviceaccount:moved:{account}"
+        groups = [f"--as-group=system:{name}" for name in ("serviceaccounts", "serviceaccounts:moved", "authenticated")]
+        try:
+            return installed("create", "secret", "generic", account, "-n", "moved", "--dry-run=server", who, *groups)
+        except KubectlError as error:
+            return str(error)
+
+    eventually(lambda: "may write no Secret but those of its own types" in make("hookline"), "the policy is in force")
+    eventually(lambda: "secret/another created" in make("another"), "the right is in force")
+
+
 def samples(kind):
     objects = [obj for path in SAMPLES for obj in yaml.safe_load_all(path.read_text("utf-8"))]
     return [obj for obj in objects if obj["kind"] == kind]
@@ -124,6 +191,12 @@ def test_the_chart_takes_the_values_of_the_samples(helm_program):
         done = subprocess.run(command, input=json.dumps(each), capture_output=True, text=True, timeout=60, check=True)
         assert 'image: "registry.example.com/hookline:' in done.stdout
         assert "kind: ServiceMonitor" in done.stdout
+
+
+def test_a_namespace_that_a_sample_makes_is_pruned_by_nobody():
+    made = samples("Namespace")
+    assert [obj["metadata"]["name"] for obj in made] == ["hookline"]
+    assert all(NEVER.items() <= obj["metadata"]["annotations"].items() for obj in made)
 
 
 def test_the_samples_wait_for_kinds_of_ours_that_are_served(installed):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
 import yaml
 
 import kustomize
+import prometheus
 from chart import CHART
 
 CONFIG = kustomize.CONFIG
@@ -18,7 +20,16 @@ KEEP = {
     "argocd.argoproj.io/sync-options": "Delete=false,Prune=false",
     "kustomize.toolkit.fluxcd.io/prune": "disabled",
 }
-MONITORING = {"monitoring": {name: {"enabled": True} for name in ("serviceMonitor", "prometheusRule", "dashboards")}}
+_WHO = "request.userInfo.username"
+IN_ANY_NAMESPACE = f"{_WHO}.startsWith('system:serviceaccount:') && {_WHO}.endsWith(':hookline')"
+BY_JOB = 'job="hookline"'
+MONITORING = {
+    "monitoring": {
+        "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True, "selector": BY_JOB},
+        "dashboards": {"enabled": True},
+    }
+}
 SETTINGS = ("ConfigMap", "hookline", "hookline")
 NAMESPACE = ("Namespace", None, "hookline")
 
@@ -44,6 +55,10 @@ def without_helm(obj):
     pod.get("annotations", {}).pop("checksum/config", None)
     if metadata.get("annotations", {}).pop("helm.sh/resource-policy", None):
         metadata["annotations"] |= KEEP
+    if (obj["kind"], metadata["name"]) == ("ValidatingAdmissionPolicy", "hookline-operator"):
+        (condition,) = obj["spec"]["matchConditions"]
+        assert condition["expression"] == "request.userInfo.username == 'system:serviceaccount:hookline:hookline'"
+        condition["expression"] = IN_ANY_NAMESPACE
     return obj
 
 
@@ -112,7 +127,8 @@ def test_what_holds_subscriptions_and_messages_is_pruned_by_nobody(build):
         for obj in build(CONFIG / "base")
         if (obj["metadata"].get("annotations") or {}).items() >= KEEP.items()
     }
-    assert kept == {"CustomResourceDefinition", "PersistentVolumeClaim"}
+    # Without its namespace a claim is gone, too.
+    assert kept == {"CustomResourceDefinition", "PersistentVolumeClaim", "Namespace"}
 
 
 @pytest.fixture
@@ -127,12 +143,76 @@ def overlay(build, tmp_path):
     return built
 
 
-def test_an_overlay_moves_the_operator_and_its_bindings_to_another_namespace(overlay):
-    objects = overlay(namespace="webhooks")
+@pytest.fixture(scope="module")
+def promtool():
+    try:
+        return prometheus.provide().promtool
+    except prometheus.Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def moved(overlay, tmp_path):
+    """The base with monitoring, in another namespace."""
+    return overlay(namespace="webhooks", components=[os.path.relpath(CONFIG / "components" / "monitoring", tmp_path)])
+
+
+def test_an_overlay_moves_the_operator_its_bindings_and_its_alerts_to_another_namespace(moved):
+    objects = moved
     assert {obj["metadata"].get("namespace") for obj in objects} == {"webhooks", None}
     subjects = [subject for obj in objects for subject in obj.get("subjects", ())]
     assert {(subject["name"], subject["namespace"]) for subject in subjects} == {("hookline", "webhooks")}
     assert [obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"] == ["webhooks"]
+
+
+def asked_for(rule):
+    """Of an alert: each metric of ours that it asks for, with the selector."""
+    return re.findall(r"\b(hookline_\w+)(\{[^}]*\})?", rule["expr"])
+
+
+def alert_rules(objects):
+    (found,) = [obj["spec"] for obj in objects if obj["kind"] == "PrometheusRule"]
+    return found
+
+
+def scraped(objects, name):
+    """The labels that the ServiceMonitor gives to a series of this operator."""
+    (monitor,) = [obj for obj in objects if obj["kind"] == "ServiceMonitor"]
+    (service,) = [obj for obj in objects if obj["kind"] == "Service"]
+    job = service["metadata"]["labels"][monitor["spec"]["jobLabel"]]
+    return f'{name}{{namespace="{service["metadata"]["namespace"]}", job="{job}", instance="pod"}}'
+
+
+def test_the_alerts_of_an_operator_that_was_moved_find_its_series(moved):
+    asked = {
+        selector for group in alert_rules(moved)["groups"] for rule in group["rules"] for selector in asked_for(rule)
+    }
+    assert {name for name, _ in asked} > {"hookline_leading", "hookline_store_failing"}
+    for name, selector in asked:
+        wanted = dict(re.findall(r'(namespace|job)="([^"]*)"', selector))
+        given = dict(re.findall(r'(namespace|job)="([^"]*)"', scraped(moved, name)))
+        assert wanted.items() <= given.items(), (name, selector)
+        assert wanted["job"] == "hookline"
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["it works", "it is gone"])
+def test_an_operator_that_was_moved_is_down_when_it_is_and_not_before(moved, promtool, tmp_path, there):
+    rules = alert_rules(moved)
+    (down,) = [rule for group in rules["groups"] for rule in group["rules"] if rule["alert"] == "HooklineDown"]
+    series = [{"series": scraped(moved, name), "values": "1x60"} for name in {name for name, _ in asked_for(down)}]
+    wanted = [] if there else [{"labels": 'ALERTS{alertname="HooklineDown", alertstate="firing"}', "value": 1}]
+    asked = 'group by (__name__, alertname, alertstate) (ALERTS{alertname="HooklineDown"})'
+    (tmp_path / "rules.yaml").write_text(json.dumps(rules))
+    case = {
+        "interval": "1m",
+        "input_series": series if there else [],
+        "promql_expr_test": [{"expr": asked, "eval_time": "30m", "exp_samples": wanted}],
+    }
+    (tmp_path / "test.yaml").write_text(json.dumps({"rule_files": ["rules.yaml"], "tests": [case]}))
+    done = subprocess.run(
+        [promtool, "test", "rules", tmp_path / "test.yaml"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_changed_setting_makes_a_new_pod(overlay):

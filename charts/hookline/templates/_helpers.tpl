@@ -22,25 +22,29 @@
 
 {{/* What selects the pod: it can't change while a release lives, so nothing that a value or a version changes is here. */}}
 {{- define "hookline.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "hookline.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "hookline.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{- define "hookline.labels" -}}
-{{- $standard := dict
+{{/* Labels that all objects have; others of these names are refused (requirements.yaml). */}}
+{{- define "hookline.standardLabels" -}}
+{{- toYaml (dict
   "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
   "app.kubernetes.io/name" (include "hookline.name" .)
   "app.kubernetes.io/instance" .Release.Name
   "app.kubernetes.io/version" .Chart.AppVersion
   "app.kubernetes.io/part-of" "hookline"
-  "app.kubernetes.io/managed-by" .Release.Service }}
-{{- toYaml (merge $standard .Values.commonLabels) }}
+  "app.kubernetes.io/managed-by" .Release.Service) }}
+{{- end }}
+
+{{- define "hookline.labels" -}}
+{{- toYaml (merge (include "hookline.standardLabels" . | fromYaml) (default dict .Values.commonLabels)) }}
 {{- end }}
 
 {{/* metadata of an object in the release's namespace; call it with (list $ name). */}}
 {{- define "hookline.metadata" -}}
-name: {{ index . 1 }}
-namespace: {{ (index . 0).Release.Namespace }}
+name: {{ index . 1 | quote }}
+namespace: {{ (index . 0).Release.Namespace | quote }}
 labels:
   {{- include "hookline.labels" (index . 0) | nindent 2 }}
 {{- end }}
@@ -74,7 +78,7 @@ labels:
 {{- define "hookline.environment" -}}
 HOOKLINE_DATA_DIR: /var/lib/hookline
 HOOKLINE_LISTEN_PORT: {{ .Values.service.port | quote }}
-HOOKLINE_LEASE_NAME: {{ include "hookline.fullname" . }}
+HOOKLINE_LEASE_NAME: {{ include "hookline.fullname" . | quote }}
 HOOKLINE_API_PORT: {{ .Values.api.enabled | ternary .Values.api.port 0 | quote }}
 {{- if include "hookline.apiTls" . }}
 HOOKLINE_API_TLS_CERT_FILE: /etc/hookline/api-tls/tls.crt
@@ -91,10 +95,61 @@ HOOKLINE_NAMESPACES: {{ join "," . | quote }}
 {{- if and .Values.api.enabled .Values.api.tls.secretName }}true{{ end }}
 {{- end }}
 
-{{/* How long attempts may go on after SIGTERM; the operator's own default where nothing is said. */}}
+{{/* A number among the settings, as the operator will have it; call it with (list $ key). */}}
+{{- define "hookline.number" -}}
+{{- $said := get (index . 0).Values.settings (index . 1) }}
+{{- if has (toString $said) (list "" "<nil>") }}
+{{- $said = get ((index . 0).Files.Get "files/settings.yaml" | fromYaml) (index . 1) | dig "default" 0 }}
+{{- end }}
+{{- float64 $said | toJson }}
+{{- end }}
+
+{{/* How long attempts may go on after SIGTERM, in whole seconds. */}}
 {{- define "hookline.shutdownGrace" -}}
-{{- $grace := .Values.settings.shutdownGraceSeconds }}
-{{- if has (toString $grace) (list "" "<nil>") }}15{{ else }}{{ float64 $grace | ceil | int }}{{ end }}
+{{- include "hookline.number" (list . "shutdownGraceSeconds") | float64 | ceil | int }}
+{{- end }}
+
+{{/*
+Why a text is no range of addresses, as Python's ipaddress has it; empty where it is one. Its form is seen to by
+values.schema.json: digits, colons, points. Each part of the address must fit, and no bit be set after the prefix.
+*/}}
+{{- define "hookline.rangeFault" -}}
+{{- $address := regexReplaceAll "/.*" . "" }}
+{{- $v6 := contains ":" $address }}
+{{- $width := $v6 | ternary 16 8 }}
+{{- $all := $v6 | ternary 128 32 }}
+{{- $length := contains "/" . | ternary (regexReplaceAll ".*/" . "") (toString $all) | int }}
+{{- $parts := list }}
+{{- $fault := "" }}
+{{- if $v6 }}
+{{- $halves := splitList "::" $address }}
+{{- range $i, $half := $halves }}
+{{- if $i }}
+{{- $known := without (splitList ":" (join ":" $halves)) "" | len }}
+{{- range until (max 0 (sub 8 $known) | int) }}{{ $parts = append $parts "0" }}{{ end }}
+{{- if gt $known 7 }}{{ $fault = "it has too many parts" }}{{ end }}
+{{- end }}
+{{- if $half }}{{ $parts = concat $parts (splitList ":" $half) }}{{ end }}
+{{- end }}
+{{- if gt (len $halves) 2 }}{{ $fault = "it has more than one ::" }}{{ end }}
+{{- else }}
+{{- $parts = splitList "." $address }}
+{{- end }}
+{{- $form := $v6 | ternary "^[0-9A-Fa-f]{1,4}$" "^(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])$" }}
+{{- if ne (mul (len $parts) $width | int) $all }}{{ $fault = default "it has not the right number of parts" $fault }}{{ end }}
+{{- if gt $length $all }}{{ $fault = default (printf "its prefix is longer than %d bits" $all) $fault }}{{ end }}
+{{- range $i, $part := $parts }}
+{{- if not (regexMatch $form $part) }}
+{{- $fault = default (printf "%q is no part of an address" $part) $fault }}
+{{- else if not $fault }}
+{{- $free := max 0 (min $width (sub (mul $width (add1 $i)) $length)) | int }}
+{{- $power := index (list 1 2 4 8 16 32 64 128 256 512 1024 2048 4096 8192 16384 32768 65536) $free }}
+{{- if mod ($v6 | ternary (printf "0x%s" $part) $part | int64) $power }}
+{{- $fault = printf "bits are set after the first %d" $length }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $fault }}
 {{- end }}
 
 {{- define "hookline.terminationGrace" -}}
