@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def postgres() -> Iterator[str]:
         os.chown(home, user.pw_uid, user.pw_gid)
 
     def run(*command: str) -> None:
-        who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+        who: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
         log = (home / "log").open("a")
         with log:
             subprocess.run(command, check=True, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **who)
@@ -91,7 +92,7 @@ def database(request, tmp_path) -> Iterator[str]:
 
 
 @pytest.fixture
-def open_store(database, clock) -> Callable:
+def open_store(database, clock) -> Callable[..., Any]:
     from support.once_child import store_at
 
     def make(**options):

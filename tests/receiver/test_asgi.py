@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import threading
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +20,7 @@ from hookline import keys
 from hookline.receiver.asgi import SignatureMiddleware
 from hookline.receiver.once import LEASE_SECONDS
 from hookline.receiver.once_sqlite import SqliteOnce
-from hookline.receiver.verifier import Verified, Verifier
+from hookline.receiver.verifier import LARGE, Verified, Verifier
 
 WHSEC = keys.encode_hmac(bytes(range(32)))
 BODY = b'{ "name" : "x" }\n'
@@ -28,6 +30,14 @@ def signed(clock, message_id: str = "msg_1", body: bytes = BODY) -> dict[str, st
     moment = datetime.datetime.fromtimestamp(clock.now, tz=datetime.UTC)
     signature = Webhook(WHSEC).sign(message_id, moment, body.decode())
     return {"webhook-id": message_id, "webhook-timestamp": str(int(clock.now)), "webhook-signature": signature}
+
+
+async def nobody(*_: Any) -> None:
+    raise AssertionError("the application is reached")
+
+
+async def nothing() -> Any:
+    raise AssertionError("somebody reads")
 
 
 class Shop:
@@ -110,8 +120,8 @@ async def test_what_is_not_verified_does_not_reach_the_application(clock, change
 async def test_a_body_beyond_the_limit_is_refused_before_all_of_it_is_read(clock):
     read = 0
 
-    sent: list[dict] = []
-    app = SignatureMiddleware(None, Verifier([WHSEC]), limit=1000)
+    sent: list[dict[str, Any]] = []
+    app = SignatureMiddleware(nobody, Verifier([WHSEC]), limit=1000)
 
     async def receive():
         nonlocal read
@@ -133,7 +143,7 @@ async def test_a_client_that_goes_away_in_the_middle_gets_no_answer(clock):
     async def send(message):
         raise AssertionError(message)
 
-    await SignatureMiddleware(None, Verifier([WHSEC]))({"type": "http", "headers": []}, receive, send)
+    await SignatureMiddleware(nobody, Verifier([WHSEC]))({"type": "http", "headers": []}, receive, send)
 
 
 async def test_websockets_are_closed_and_lifespan_passes():
@@ -148,8 +158,8 @@ async def test_websockets_are_closed_and_lifespan_passes():
         sent.append(message["type"])
 
     guard = SignatureMiddleware(app, Verifier([WHSEC]))
-    await guard({"type": "websocket", "headers": []}, None, send)
-    await guard({"type": "lifespan"}, None, send)
+    await guard({"type": "websocket", "headers": []}, nothing, send)
+    await guard({"type": "lifespan"}, nothing, send)
     assert sent == ["websocket.close"]
     assert seen == ["lifespan"]
 
@@ -223,3 +233,21 @@ async def test_a_store_that_is_away_means_come_again(clock, tmp_path):
     shop = Shop(clock, once=SqliteOnce(tmp_path / "absent" / "ids.db"))
     assert (await shop.post(signed(clock))).status_code == 503
     assert shop.seen == []
+
+
+async def test_a_large_body_is_verified_outside_of_the_event_loop(clock, monkeypatch):
+    threads: list[str] = []
+    verify = Verifier.verify
+
+    def watched(self: Verifier, headers: Any, body: bytes) -> Verified:
+        threads.append(threading.current_thread().name)
+        return verify(self, headers, body)
+
+    monkeypatch.setattr(Verifier, "verify", watched)
+    shop = Shop(clock)
+    large = b"x" * LARGE
+    assert (await shop.post(signed(clock))).status_code == 200
+    assert (await shop.post(signed(clock, "msg_2", large), large)).status_code == 200
+    assert (await shop.post(signed(clock, "msg_3", large), large + b"x")).status_code == 401
+    main = threading.main_thread().name
+    assert [name == main for name in threads] == [True, False, False]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 import httpx
 import pytest
@@ -56,6 +58,47 @@ async def test_without_a_rate_any_rate_will_do(tmp_path):
 async def test_who_is_not_named_gets_no_consent(tmp_path, headers):
     status, says = await options(tmp_path, headers, allowedOrigins=["prod.example.com"])
     assert (status, says[1:]) == (403, (None, None))
+
+
+BAD = [
+    [(b"WebHook-Request-Origin", b"\xff")],
+    [(b"WebHook-Request-Origin", "é.example.com".encode())],
+    [(b"WebHook-Request-Origin", b"a b")],
+    [(b"WebHook-Request-Origin", b"a" * 254)],
+    [(b"WebHook-Request-Origin", b"a.example.com"), (b"webhook-request-origin", b"b.example.com")],
+]
+
+
+@pytest.mark.parametrize("headers", BAD, ids=["byte", "letter", "space", "long", "twice"])
+async def test_an_origin_that_is_no_name_is_refused_and_not_repeated(tmp_path, headers):
+    """Even where anybody may send: the answer would hold what nobody can read."""
+    server = Server(parse(document(allowedOrigins=["*"]), tmp_path, {"KEY": WHSEC}))
+    await server.start()
+    try:
+        lines = b"".join(b"%s: %s\r\n" % header for header in headers)
+        head = b"OPTIONS %s HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" % PATH.encode()
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(head + lines + b"\r\n")
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await server.stop()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"webhook-allowed" not in answer.lower()
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def nobody(*_: object) -> None:
+        raise AssertionError("somebody reads")
+
+    guard = SignatureMiddleware(nobody, Verifier([WHSEC]), consent=Consent(("*",)))
+    await guard({"type": "http", "method": "OPTIONS", "headers": headers}, nobody, send)  # type: ignore[arg-type]
+    assert sent[0]["status"] == 400
+    assert b"webhook-allowed-origin" not in dict(sent[0]["headers"])
 
 
 async def test_the_control_an_endpoint_that_names_nobody_does_not_know_options(tmp_path):

@@ -10,10 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 
+from hookline import keys
+from hookline.errors import SettingsError
+from hookline.receiver.config import parse
 from hookline.receiver.errors import AlreadyProcessed, InProgress, OnceUnavailable
 from hookline.receiver.once import KEEP_SECONDS, LEASE_SECONDS
 from support import once_child
+
+ROOT = Path(__file__).parents[2]
 
 
 class Broken(Exception):
@@ -80,12 +86,57 @@ def test_the_same_id_in_another_scope_is_another_message(open_store, orders):
     assert orders() == 2
 
 
-def test_an_id_is_remembered_for_longer_than_the_sender_retries_and_then_purged(open_store, clock):
+def longest_retries() -> float:
+    """Seconds for which a subscription may ask for retries at most, by the CRD."""
+    crd = yaml.safe_load((ROOT / "crds" / "hookline.dev_webhooksubscriptions.yaml").read_text())
+    (version,) = crd["spec"]["versions"]
+    delivery = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["delivery"]
+    return float(delivery["properties"]["retry"]["properties"]["maxAgeSeconds"]["maximum"])
+
+
+def test_an_id_is_remembered_for_longer_than_any_subscription_may_retry(open_store, clock):
+    """And a day more, for a pause that the receiver asked for, and clocks that differ."""
+    assert longest_retries() >= 86400, "the control"
+    assert longest_retries() + 86400 <= KEEP_SECONDS
+    store = open_store()
+    with store.once("msg_1"):
+        pass
+    clock.now += longest_retries()
+    store.purge()
+    with pytest.raises(AlreadyProcessed):
+        store.begin("msg_1")
+
+
+def test_receive_yaml_says_for_how_many_days_ids_are_kept(tmp_path, clock):
+    """For the store that actions share, and for that of an insert."""
+    actions: list[dict[str, object]] = [
+        {"script": {"command": ["/bin/true"]}},
+        {"insert": {"database": "sqlite:orders.db", "table": "orders", "columns": {"id": "@id"}}},
+    ]
+    endpoint = {"name": "orders", "path": "/" + "p" * 43, "keys": [{"env": "KEY"}], "actions": actions}
+    document = {"listen": {"port": 0}, "plainHttp": True, "once": "sqlite:ids.db", "endpoints": [endpoint]}
+    environment = {"KEY": keys.encode_hmac(bytes(32))}
+    for more, days in (({}, KEEP_SECONDS / 86400), ({"keepDays": 100}, 100)):
+        stores = parse({**document, **more}, tmp_path, environment, clock).stores
+        assert len(stores) == 2
+        for store in stores:
+            assert store.finish(store.begin(f"msg_{days}"))
+        clock.now += days * 86400 - 1
+        for store in stores:
+            with pytest.raises(AlreadyProcessed):
+                store.begin(f"msg_{days}")
+        clock.now += 2
+        for store in stores:
+            assert store.begin(f"msg_{days}")
+    with pytest.raises(SettingsError, match="keepDays: it must be a whole number from 1 to 3650"):
+        parse({**document, "keepDays": 0}, tmp_path, environment, clock)
+
+
+def test_an_id_is_forgotten_after_its_time_and_no_sooner(open_store, clock):
     store = open_store()
     with store.once("msg_1"):
         pass
     clock.now += KEEP_SECONDS - 1
-    assert KEEP_SECONDS > 76 * 3600
     assert store.purge() == 0
     with pytest.raises(AlreadyProcessed), store.once("msg_1"):
         pass

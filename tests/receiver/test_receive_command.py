@@ -12,6 +12,7 @@ import signal
 import ssl
 import sys
 import time
+from typing import Any
 
 import aiohttp
 import pytest
@@ -27,7 +28,7 @@ from hookline.model import SigningKeys
 HOOKLINE = [sys.executable, "-m", "hookline"]
 
 
-def new_endpoint(capsys, *arguments: str) -> tuple[dict, dict, dict]:
+def new_endpoint(capsys, *arguments: str) -> Any:
     """What was printed: for receive.yaml, the Secret, and for the subscription."""
     assert main(["receive", "new-endpoint", "orders", *arguments]) == 0
     mine, secret, subscription = yaml.safe_load_all(capsys.readouterr().out)
@@ -82,6 +83,7 @@ async def test_a_new_endpoint_receives_until_the_server_is_told_to_stop(configur
         *HOOKLINE, "receive", "--config", str(path), stderr=asyncio.subprocess.PIPE, env=dict(os.environ)
     )
     try:
+        assert process.stderr is not None
         async with asyncio.timeout(120):
             port = json.loads(await process.stderr.readline())["port"]
             now = datetime.datetime.now(tz=datetime.UTC)
@@ -151,3 +153,36 @@ def test_a_file_that_is_no_key_set_is_named(saved, tmp_path, capsys, text):
 def test_to_verify_without_any_key_is_refused(saved, capsys):
     assert main(["verify", *saved]) == 2
     assert "at least one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "Webhook-Timestamp", "webhook-signature"])
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
+def test_a_saved_request_with_a_header_twice_is_refused_as_the_server_does(saved, tmp_path, capsys, name, first):
+    """Whoever reads the headers otherwise would take the attacker's."""
+    path = tmp_path / "headers"
+    path.write_text(f"{name}: attacker\n" + path.read_text() if first else path.read_text() + f"{name}: attacker\n")
+    assert main(["verify", *saved, "--jwks", str(tmp_path / "jwks.json")]) == 1
+    assert f"{name.lower()}: the header is there twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "inf", "-1", "-inf"])
+def test_a_tolerance_that_means_nothing_is_refused(saved, tmp_path, capsys, tolerance):
+    arguments = ["verify", *saved, "--jwks", str(tmp_path / "jwks.json"), f"--tolerance={tolerance}"]
+    assert main(arguments) == 2
+    assert "tolerance: it must be a number of seconds" in capsys.readouterr().err
+    assert main([*arguments[:-1], "--tolerance=300"]) == 0, "the control"
+
+
+def test_a_byte_that_is_no_utf_8_is_refused_where_it_matters_and_else_ignored(saved, tmp_path, capsys):
+    path = tmp_path / "headers"
+    good = path.read_bytes()
+    arguments = ["verify", *saved, "--jwks", str(tmp_path / "jwks.json")]
+    path.write_bytes(b"x-name: \xff\x85webhook-id: attacker\r\n" + good.replace(b"\n", b"\r\n"))
+    assert main(arguments) == 0
+    for end in (b"\xff", b"\xa0", b"\x85"):
+        path.write_bytes(good.rstrip(b"\n") + end + b"\n")
+        assert main(arguments) == 1
+        assert "webhook-signature: the header is malformed" in capsys.readouterr().err
+    (tmp_path / "key").write_bytes(b"whsec_\xff")
+    assert main(["verify", *saved, "--key-file", str(tmp_path / "key")]) == 2
+    assert "key: it is no key" in capsys.readouterr().err

@@ -15,6 +15,7 @@ import stat
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -58,7 +59,7 @@ class House:
         path.chmod(mode)
         return path
 
-    def script(self, text: str, name: str = "script") -> dict:
+    def script(self, text: str, name: str = "script") -> dict[str, Any]:
         path = self.write(name, f"#!/bin/sh\n{text}\n", stat.S_IRWXU)
         return {"script": {"command": [str(path)], "environment": ["PATH"]}}
 
@@ -69,7 +70,7 @@ class House:
         certificate.cert_chain_pems[0].write_to_path(self.folder / "tls.crt")
 
     @contextlib.asynccontextmanager
-    async def open(self, *actions: dict, **endpoint: object):
+    async def open(self, *actions: dict[str, Any], **endpoint: object):
         document = {
             "listen": {"host": "127.0.0.1", "port": 0},
             "health": {"port": 0},
@@ -231,7 +232,9 @@ class Mailbox:
         self.status = "250 OK"
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(house.folder / "tls.crt", house.folder / "tls.key")
-        self._options = {"tls_context": context, "require_starttls": True, "auth_required": True} if tls else {}
+        self._options: dict[str, Any] = (
+            {"tls_context": context, "require_starttls": True, "auth_required": True} if tls else {}
+        )
         self.logins: list[bytes] = []
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802 -- aiosmtpd's name
@@ -258,7 +261,7 @@ class Mailbox:
             await listener.wait_closed()
 
 
-def email(house: House, port: int, **smtp: object) -> dict:
+def email(house: House, port: int, **smtp: object) -> dict[str, Any]:
     house.write("smtp.password", "hidden")
     house.write("ca.pem", house.authority.cert_pem.bytes().decode())
     server = {"host": "127.0.0.1", "port": port, "caFile": "ca.pem", "username": "hooks"}
@@ -312,7 +315,7 @@ async def test_no_password_goes_to_a_server_that_does_not_prove_itself(house):
     assert (box.logins, box.mails) == ([], [])
 
 
-def forward(house: House, chat: Receiver, style: str, **more: object) -> dict:
+def forward(house: House, chat: Receiver, style: str, **more: object) -> dict[str, Any]:
     house.write("chat.url", chat.url("/T000/hidden"))
     house.write("chat.pem", chat.ca_pem)
     text = "{$.type}: {$.data.name}"
@@ -532,7 +535,7 @@ async def test_a_renewed_certificate_is_served_after_maintenance_and_old_ids_are
             assert ids.execute("SELECT count(*) FROM hookline_once").fetchone() == (0,)
 
 
-async def served_certificate(house: House) -> bytes:
+async def served_certificate(house: House) -> Any:
     context = ssl.create_default_context(cadata=house.authority.cert_pem.bytes().decode())
     _, writer = await asyncio.open_connection("127.0.0.1", house.server.address[1], ssl=context)
     certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)

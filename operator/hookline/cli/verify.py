@@ -47,11 +47,11 @@ def configure(parser: Parser) -> None:
 
 def verify(options: Namespace) -> int:
     """Returns 0 when a signature matches, 1 when none does. Raises SettingsError (a malformed key) and OSError."""
-    keys = [path.read_text().strip() for path in options.key_file]
+    keys = [_key(path) for path in options.key_file]
     keys += [key for path in options.jwks for key in _published(path)]
     body = sys.stdin.buffer.read() if options.body == "-" else Path(options.body).read_bytes()
     try:
-        verified = Verifier(keys, options.tolerance).verify(_headers(options.headers.read_text()), body)
+        verified = Verifier(keys, options.tolerance).verify(_headers(options.headers.read_bytes()), body)
     except VerificationError as error:
         print(f"refused: {error}", file=sys.stderr)
         return 1
@@ -68,6 +68,14 @@ def _published(path: Path) -> tuple[str, ...]:
         raise SettingsError(f"{path}: {error}") from None
 
 
-def _headers(text: str) -> dict[str, str]:
-    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+def _key(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path}: it is no key; it must hold whsec_ or whpk_ and base64") from None
+
+
+def _headers(saved: bytes) -> list[tuple[str, str]]:
+    # As a server reads them: lines end at \n only, each byte is a character, and what is there twice stays so.
+    pairs = (line.decode("latin-1").partition(":") for line in saved.split(b"\n") if b":" in line)
+    return [(name.strip(" \t"), value.strip(" \t\r")) for name, _, value in pairs]

@@ -4,7 +4,8 @@
 
 In: http requests. Out: to the application the exact body, and ``Verified`` in ``scope["state"]["hookline"]``, which is
 ``request.state.hookline`` in Starlette; to the sender 401 (not verified), 413 (too large), or with ``once`` 200 for
-what was processed before and 503 for what is being processed. Websockets are refused: nothing in them is signed.
+what was processed before and 503 for what is being processed; with ``consent`` 200, 400 or 403 to OPTIONS. Websockets
+are refused: nothing in them is signed.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Any
 
 from hookline.errors import HooklineError, VerificationError
 from hookline.receiver.consent import Consent
-from hookline.receiver.errors import AlreadyProcessed, InProgress, OnceUnavailable
+from hookline.receiver.errors import AlreadyProcessed, InProgress, OnceUnavailable, OriginMalformed
 from hookline.receiver.once import LEASE_SECONDS, Claim, OnceStore
-from hookline.receiver.verifier import Verified, Verifier
+from hookline.receiver.verifier import LARGE, Verified, Verifier
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -72,14 +73,14 @@ class SignatureMiddleware:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         if self._consent is not None and scope["method"] == "OPTIONS":
-            granted = self._consent.grant({name.lower(): value for name, value in headers})
-            more = [(name.encode(), value.encode("latin-1")) for name, value in (granted or {}).items()]
-            status, text = (403, "this origin may not send here") if granted is None else (200, "may send")
-            await _answer(send, status, text, *more)
+            await _consent(self._consent, headers, send)
             return
         try:
             body = await _read(receive, self._limit)
-            verified = self._verifier.verify(headers, body)
+            if len(body) < LARGE:
+                verified = self._verifier.verify(headers, body)
+            else:
+                verified = await asyncio.to_thread(self._verifier.verify, headers, body)
         except _Gone:
             return
         except _TooLarge:
@@ -130,6 +131,17 @@ class _Outcome:
             self.done = True
             await self._finish()
         await self._send(message)
+
+
+async def _consent(consent: Consent, headers: list[tuple[str, str]], send: Send) -> None:
+    try:
+        granted = consent.grant(headers)
+    except OriginMalformed as error:
+        await _answer(send, 400, str(error))
+        return
+    more = [(name.encode(), value.encode("ascii")) for name, value in (granted or {}).items()]
+    status, text = (403, "this origin may not send here") if granted is None else (200, "may send")
+    await _answer(send, status, text, *more)
 
 
 async def _finish(store: OnceStore[Any], claim: Claim) -> None:

@@ -23,7 +23,7 @@ from hookline.receiver.insert import Insert, parse_insert
 from hookline.receiver.jwks import keys_from_jwks
 from hookline.receiver.leased import Leased
 from hookline.receiver.mail import parse_email
-from hookline.receiver.once import OnceStore
+from hookline.receiver.once import KEEP_SECONDS, OnceStore
 from hookline.receiver.script import parse_script
 from hookline.receiver.template import Event
 from hookline.receiver.users import User, parse_user
@@ -41,6 +41,8 @@ _PATH_HINT = (
 
 _ORIGIN = r"\*|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?"
 _ORIGIN_HINT = "the name of a sender, such as production.example.com, or *"
+_DAY = 86400
+_MOST_DAYS = 3650
 _ENDPOINT_OPTIONS = ("keys", "jwks", "toleranceSeconds", "bodyLimit", "users", "allowedOrigins", "allowedRate")
 
 
@@ -48,7 +50,7 @@ class Action(Protocol):
     """Something to do once for a message; ``scope`` keeps its ids apart from those of other actions."""
 
     async def run(self, event: Event, scope: str) -> None:
-        """Raises AlreadyProcessed, InProgress, OnceUnavailable or ActionFailed."""
+        """Raises AlreadyProcessed when it was done before; anything else means that it is not done."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,15 @@ class Config:
     stores: tuple[OnceStore[Any], ...]
 
 
+@dataclass(frozen=True)
+class _Memory:
+    """What actions are made with: the store of those that need one, the time, and how long ids are remembered."""
+
+    shared: OnceStore[Any] | None
+    clock: Clock
+    keep: float
+
+
 class _Performer(Protocol):
     async def perform(self, event: Event) -> None: ...
 
@@ -92,9 +103,11 @@ _PERFORMERS: Mapping[str, Callable[[Field], _Performer]] = {
 def parse(document: object, base: Path, environment: Mapping[str, str], clock: Clock = time.time) -> Config:
     """Everything checked that can be checked without touching network or database. Raises SettingsError."""
     top = Field(document, "", Place(base, environment))
-    found = top.fields(("listen", "endpoints"), ("tls", "plainHttp", "health", "once"))
-    shared = open_store(found["once"], clock)[0] if "once" in found else None
-    endpoints = tuple(_endpoint(item, shared, clock) for item in found["endpoints"].items())
+    found = top.fields(("listen", "endpoints"), ("tls", "plainHttp", "health", "once", "keepDays"))
+    keep = found["keepDays"].number(1, _MOST_DAYS) * _DAY if "keepDays" in found else KEEP_SECONDS
+    shared = open_store(found["once"], clock, keep)[0] if "once" in found else None
+    memory = _Memory(shared, clock, keep)
+    endpoints = tuple(_endpoint(item, memory) for item in found["endpoints"].items())
     for unique in ("name", "path"):
         values = [getattr(endpoint, unique) for endpoint in endpoints]
         if len(set(values)) < len(values):
@@ -128,21 +141,21 @@ def _certificate(top: Field, found: dict[str, Field]) -> tuple[Path, Path] | Non
     return files["certificate"].file(), files["key"].file()
 
 
-def _endpoint(field: Field, shared: OnceStore[Any] | None, clock: Clock) -> Endpoint:
+def _endpoint(field: Field, memory: _Memory) -> Endpoint:
     found = field.fields(("name", "path", "actions"), _ENDPOINT_OPTIONS)
     tolerance = found["toleranceSeconds"].number(1, 3600) if "toleranceSeconds" in found else TOLERANCE_SECONDS
     keys = _keys(field, found)
     users = tuple(parse_user(item) for item in found["users"].items()) if "users" in found else ()
     actions: dict[str, Action] = {}
     for item in found["actions"].items():
-        name, action = _action(item, shared, clock)
+        name, action = _action(item, memory)
         if name in actions:
             raise item.wrong(f"two actions are called {name!r}; give one a name of its own")
         actions[name] = action
     return Endpoint(
         name=found["name"].text(_NAME, _NAME_HINT),
         path=_path(found["path"]),
-        verifier=field.made(lambda: Verifier(keys, tolerance, clock)),
+        verifier=field.made(lambda: Verifier(keys, tolerance, memory.clock)),
         limit=found["bodyLimit"].number(1024, 64 << 20) if "bodyLimit" in found else BODY_LIMIT,
         users=users,
         actions=actions,
@@ -181,7 +194,7 @@ def _json(text: str) -> Any:
         return None  # keys_from_jwks says what it should be
 
 
-def _action(field: Field, shared: OnceStore[Any] | None, clock: Clock) -> tuple[str, Action]:
+def _action(field: Field, memory: _Memory) -> tuple[str, Action]:
     kinds = ("insert", *_PERFORMERS)
     found = field.fields(optional=("name", *kinds))
     kind, details = Field({key: found[key].value for key in kinds if key in found}, field.path, field.place).only(
@@ -189,9 +202,9 @@ def _action(field: Field, shared: OnceStore[Any] | None, clock: Clock) -> tuple[
     )
     name = found["name"].text(_NAME, _NAME_HINT) if "name" in found else kind
     if kind == "insert":
-        return name, parse_insert(details, clock)
-    if shared is None:
+        return name, parse_insert(details, memory.clock, memory.keep)
+    if memory.shared is None:
         raise details.wrong(
             "it needs a place to remember what was done; write once: sqlite:<path> at the top of the file"
         )
-    return name, Leased(shared, _PERFORMERS[kind](details).perform)
+    return name, Leased(memory.shared, _PERFORMERS[kind](details).perform)

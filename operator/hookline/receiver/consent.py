@@ -6,8 +6,14 @@ In: the headers of an OPTIONS request. Out: the headers that grant what it asks 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from hookline.receiver.errors import OriginMalformed
+
+_ASKS = "webhook-request-origin"
+_ORIGIN = re.compile(r"[\x21-\x7e]{1,253}")  # it is repeated in the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +23,17 @@ class Consent:
     origins: tuple[str, ...]
     per_minute: int | None = None
 
-    def grant(self, headers: Mapping[str, str]) -> dict[str, str] | None:
-        """The headers of the answer; None when this origin may not send. Names in ``headers`` are in lower case."""
-        asking = headers.get("webhook-request-origin", "").strip()
+    def grant(self, headers: Iterable[tuple[str, str]]) -> dict[str, str] | None:
+        """The headers of the answer; None when this origin may not send. ``headers`` are pairs, names in any case.
+
+        Raises OriginMalformed when there are two origins, or the one is not a word of ASCII.
+        """
+        found = [value.strip() for name, value in headers if name.lower() == _ASKS]
+        if len(found) > 1:
+            raise OriginMalformed(f"{_ASKS}: the header is there twice")
+        asking = found[0] if found else ""
+        if asking and not _ORIGIN.fullmatch(asking):
+            raise OriginMalformed(f"{_ASKS}: it must be a name, in ASCII and without spaces")
         if not asking or not {"*", asking.lower()} & {origin.lower() for origin in self.origins}:
             return None
         rate = "*" if self.per_minute is None else str(self.per_minute)

@@ -18,11 +18,14 @@ _POSTGRES = ("postgresql://", "postgres://")
 _HINT = "sqlite:<path>, postgresql://<host>/<database>, {file: <path>} or {env: <variable>}"
 
 
-def open_store(field: Field, clock: Callable[[], float]) -> tuple[OnceStore[Any], bool]:
-    """The store at ``field``, and whether it is PostgreSQL. Nothing is opened yet. Raises SettingsError."""
+def open_store(field: Field, clock: Callable[[], float], keep: float) -> tuple[OnceStore[Any], bool]:
+    """The store at ``field``, and whether it is PostgreSQL; ids are remembered for ``keep`` seconds.
+
+    Nothing is opened yet. Raises SettingsError.
+    """
     text = field.secret() if isinstance(field.value, dict) else field.text(hint=_HINT)
     if text.startswith(_SQLITE) and len(text) > len(_SQLITE):
-        return SqliteOnce(field.place.base / text.removeprefix(_SQLITE), clock=clock), False
+        return SqliteOnce(field.place.base / text.removeprefix(_SQLITE), keep=keep, clock=clock), False
     if not text.startswith(_POSTGRES):
         raise field.wrong(f"it must be {_HINT}")
     if isinstance(field.value, str) and urllib.parse.urlsplit(text).password is not None:
@@ -31,4 +34,4 @@ def open_store(field: Field, clock: Callable[[], float]) -> tuple[OnceStore[Any]
         from hookline.receiver.once_postgres import PostgresOnce
     except ImportError:
         raise field.wrong("PostgreSQL needs psycopg; run pip install 'hookline[postgres]'") from None
-    return PostgresOnce(text, clock=clock), True
+    return PostgresOnce(text, keep=keep, clock=clock), True

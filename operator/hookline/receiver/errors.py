@@ -4,7 +4,8 @@ HooklineError
 ├── AlreadyProcessed    2xx: this message was handled before
 ├── InProgress          503: somebody handles it at this moment; the sender shall ask again
 ├── OnceUnavailable     503: the store of ids can't be read or written
-└── ActionFailed        503: the action did not work; the sender shall try again
+├── ActionFailed        503: the action did not work; the sender shall try again
+└── OriginMalformed     400: who asks for consent does not say who it is
 
 No message holds a secret, a path of an endpoint, or what a remote server said.
 """
@@ -28,3 +29,7 @@ class OnceUnavailable(HooklineError):
 
 class ActionFailed(HooklineError):
     """An action did not succeed; nothing was recorded as done. Answer 503."""
+
+
+class OriginMalformed(HooklineError):
+    """``WebHook-Request-Origin`` is there twice, or is no name. Answer 400."""

@@ -46,10 +46,10 @@ class Insert:
                 raise ActionFailed(f"the row can't be inserted: {type(error).__name__}") from error
 
 
-def parse_insert(field: Field, clock: Callable[[], float]) -> Insert:
-    """``{database, table, columns: {<column>: <source>}}``. Raises SettingsError."""
+def parse_insert(field: Field, clock: Callable[[], float], keep: float) -> Insert:
+    """``{database, table, columns: {<column>: <source>}}``; ``keep`` as of ``open_store``. Raises SettingsError."""
     found = field.fields(("database", "table", "columns"))
-    store, postgres = open_store(found["database"], clock)
+    store, postgres = open_store(found["database"], clock, keep)
     table = found["table"].text(rf"({_NAME}\.)?{_NAME}", "a table, or schema.table, of letters, digits and _")
     names, sources = [], []
     for name, column in found["columns"].pairs().items():

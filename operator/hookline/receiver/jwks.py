@@ -13,9 +13,9 @@ from typing import Any
 
 from hookline.errors import SettingsError
 from hookline.keys import PUBLIC_PREFIX
+from hookline.receiver.verifier import MOST_PUBLIC_KEYS
 
 _X = re.compile("[A-Za-z0-9_-]{43}")
-_MAX_KEYS = 64  # each costs a verification per signature of a request
 
 
 def keys_from_jwks(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -28,8 +28,10 @@ def keys_from_jwks(document: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(entries, list):
         raise SettingsError('jwks: it must be a JSON object with a list "keys" (RFC 7517)')
     found = [_public(index, entry) for index, entry in enumerate(entries) if _ours(entry)]
-    if not 0 < len(found) <= _MAX_KEYS:
-        raise SettingsError(f"jwks: it must hold 1 to {_MAX_KEYS} keys of kty OKP and crv Ed25519, not {len(found)}")
+    if not 0 < len(found) <= MOST_PUBLIC_KEYS:
+        raise SettingsError(
+            f"jwks: it must hold 1 to {MOST_PUBLIC_KEYS} keys of kty OKP and crv Ed25519, not {len(found)}"
+        )
     return tuple(found)
 
 

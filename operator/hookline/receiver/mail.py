@@ -1,7 +1,8 @@
 """The action ``email``: a mail about each message, over SMTP.
 
 In: an ``Event``. Out: nothing, when the server took the mail for all recipients. Sender and recipients come from the
-configuration only; values in the subject lose their line breaks, so that no header can be added.
+configuration only; values in the subject lose their line breaks, so that no header can be added. Whatever is in an
+event, a mail can be made of it: what could not be sent would be tried for ever.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hookline.receiver.trust import trust
 
 _ADDRESS = r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_ENCODED_WORD = re.compile(r"=\?")  # RFC 2047; EmailMessage decodes them, into what it then may be unable to write
 _SUBJECT_LIMIT = 200
 _DEFAULT_SECONDS, _MOST_SECONDS = 10, 20  # for each step of SMTP, of which there are about ten: within a lease
 _PORTS = {"starttls": 587, "implicit": 465, "none": 25}
@@ -59,11 +61,11 @@ class Email:
         mail = EmailMessage()
         mail["From"] = self.sender
         mail["To"] = ", ".join(self.recipients)
-        mail["Subject"] = _CONTROL.sub(" ", self.subject.render(event)).strip()[:_SUBJECT_LIMIT]
+        mail["Subject"] = _subject(self.subject.render(event))
         mail["Date"] = formatdate(event.timestamp)
         name = hashlib.sha256(f"{event.endpoint}\n{event.id}".encode()).hexdigest()[:40]
         mail["Message-ID"] = f"<{name}@{self.sender.rpartition('@')[2]}>"
-        mail.set_content(self.text.render(event))
+        mail.set_content(_valid(self.text.render(event)))
         return mail
 
     def _send(self, mail: EmailMessage) -> None:
@@ -116,3 +118,12 @@ def _connect(server: Server) -> smtplib.SMTP:
     if server.tls == "implicit":
         return smtplib.SMTP_SSL(server.host, server.port, timeout=server.seconds, context=server.context)
     return smtplib.SMTP(server.host, server.port, timeout=server.seconds)
+
+
+def _subject(text: str) -> str:
+    return _ENCODED_WORD.sub("= ?", _CONTROL.sub(" ", _valid(text))).strip()[:_SUBJECT_LIMIT]
+
+
+def _valid(text: str) -> str:
+    """The text without halves of surrogate pairs, which UTF-8 has no bytes for; YAML can spell them too."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-KEEP_SECONDS = 8 * 86400.0
-"""How long an id is remembered: Hookline tries for 76 hours by default, and disables an endpoint after 5 days."""
+KEEP_SECONDS = 35 * 86400.0
+"""How long an id is remembered: longer than the 30 days for which a subscription may ask for retries."""
 
 LEASE_SECONDS = 240.0
 """How long a claim holds off others: longer than any action, shorter than the sender's third pause (5 minutes)."""

@@ -69,10 +69,10 @@ class Script:
             raise ActionFailed(f"the script exited with {code}")
 
     async def _start(self, event: Event, write_end: int) -> asyncio.subprocess.Process:
-        with tempfile.TemporaryFile() as body:  # not a pipe: the program need not read it
-            body.write(event.body)
-            body.seek(0)
-            try:
+        try:
+            with tempfile.TemporaryFile() as body:  # not a pipe: the program need not read it
+                body.write(event.body)
+                body.seek(0)
                 return await asyncio.create_subprocess_exec(
                     *self.command,
                     stdin=body,
@@ -81,10 +81,10 @@ class Script:
                     env={**self.environment, **_about(event)},
                     start_new_session=True,  # one group, so that children can be ended too
                 )
-            except OSError as error:
-                raise ActionFailed(f"the script can't be started: {type(error).__name__}") from error
-            finally:
-                os.close(write_end)
+        except (OSError, ValueError) as error:  # no program, no room for the body; a NUL in an argument
+            raise ActionFailed(f"the script can't be started: {type(error).__name__}") from error
+        finally:
+            os.close(write_end)
 
 
 def parse_script(field: Field) -> Script:
@@ -109,8 +109,14 @@ def _about(event: Event) -> dict[str, str]:
 
 @contextlib.asynccontextmanager
 async def _output(output: bytearray) -> AsyncIterator[int]:
-    """A pipe to write to, which the body must close; what comes is in ``output`` afterwards, up to the bound."""
-    read_end, write_end = os.pipe()
+    """A pipe to write to, which the body must close; what comes is in ``output`` afterwards, up to the bound.
+
+    Raises ActionFailed when there can be no pipe.
+    """
+    try:
+        read_end, write_end = os.pipe()
+    except OSError as error:  # too many open files
+        raise ActionFailed(f"the script can't be started: {type(error).__name__}") from error
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_end, "rb", buffering=0)

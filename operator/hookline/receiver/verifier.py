@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +26,15 @@ from hookline.keys import PUBLIC_PREFIX, parse_ed25519_public, parse_hmac
 TOLERANCE_SECONDS = 300.0
 """As in all libraries of Standard Webhooks."""
 
-_MAX_SIGNATURES = 16  # more than any rotation needs; each may cost an ed25519 verification
+LARGE = 1 << 16
+"""Bytes of a body from which on ``verify`` takes long enough (over 0.1 ms a key) to be called in a thread."""
+
+MOST_PUBLIC_KEYS = 16
+"""Each may cost a verification per ``v1a`` signature of a forged request: 2 ms for a body of 2 MiB."""
+
+_MOST_SIGNATURES = 16  # more than any rotation needs
+_MOST_V1A = 4  # as many keys of a scheme as Hookline signs with at the same time
+_V1A_BYTES, _V1A_CHARACTERS = 64, 88
 _ID = re.compile(r"[\x21-\x2d\x2f-\x7e]{1,256}")  # no dot: it separates what is signed
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _NAMES = ("webhook-id", "webhook-timestamp", "webhook-signature")
@@ -45,12 +54,15 @@ class Verified:
 class Verifier:
     """Verifies against any of some keys, ``whsec_…`` or ``whpk_…``; several during a rotation.
 
-    ``tolerance`` is in seconds, both ways; ``clock`` gives Unix time. Raises SettingsError for a malformed key or none.
+    ``tolerance`` is in seconds, both ways; ``clock`` gives Unix time. Raises SettingsError for a malformed key, for
+    none, for more than ``MOST_PUBLIC_KEYS`` ``whpk_`` ones, and for a tolerance that is no number of seconds.
     """
 
     def __init__(
         self, keys: Sequence[str], tolerance: float = TOLERANCE_SECONDS, clock: Callable[[], float] = time.time
     ) -> None:
+        if not 0 <= tolerance < math.inf:  # NaN is greater than nothing: every timestamp would be fresh
+            raise SettingsError("tolerance: it must be a number of seconds, 0 or more")
         if not keys:
             raise SettingsError("keys: there must be at least one whsec_ or whpk_ key to verify with")
         self._hmac: list[bytes] = []
@@ -63,6 +75,8 @@ class Verifier:
                     self._hmac.append(parse_hmac(key))
             except InvalidKey as error:
                 raise SettingsError(f"keys: {error}") from None
+        if len(self._ed25519) > MOST_PUBLIC_KEYS:
+            raise SettingsError(f"keys: at most {MOST_PUBLIC_KEYS} whpk_ keys; give each sender an endpoint of its own")
         self._tolerance = tolerance
         self._clock = clock
 
@@ -84,20 +98,19 @@ class Verifier:
                 "it is a replay, or one of the clocks is wrong"
             )
         signed = f"{message_id}.{written}.".encode("ascii") + body
-        if not self._matches(signed, signatures[:_MAX_SIGNATURES]):
+        if not self._matches(signed, signatures[:_MOST_SIGNATURES]):
             raise SignatureMismatch("webhook-signature: no signature matches; check the key, and verify the raw body")
         return Verified(message_id, timestamp)
 
     def _matches(self, signed: bytes, signatures: Sequence[str]) -> bool:
         # Compared as text: base64 has spellings of one value that a decoder would let pass.
         expected = [b"v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)) for key in self._hmac]
-        for signature in signatures:
-            given = signature.encode()
-            if any(hmac.compare_digest(given, mine) for mine in expected):
-                return True
-            if signature.startswith("v1a,") and any(_ed25519_ok(key, signature[4:], signed) for key in self._ed25519):
-                return True
-        return False
+        given = [signature.encode("ascii") for signature in signatures]
+        if any(hmac.compare_digest(theirs, mine) for theirs in given for mine in expected):
+            return True
+        # Last, and few: each of these reads the whole message again, for each key.
+        found = dict.fromkeys(raw for text in signatures if (raw := _ed25519_signature(text)) is not None)
+        return any(_ed25519_ok(key, raw, signed) for raw in list(found)[:_MOST_V1A] for key in self._ed25519)
 
 
 def verify(
@@ -112,13 +125,22 @@ def verify(
     return Verifier(keys, tolerance, clock).verify(headers, body)
 
 
-def _ed25519_ok(key: Ed25519PublicKey, text: str, signed: bytes) -> bool:
+def _ed25519_signature(text: str) -> bytes | None:
+    """The 64 bytes of ``v1a,…``; None when it is something else, or base64 that no encoder writes."""
+    scheme, _, encoded = text.partition(",")
+    if scheme != "v1a" or len(encoded) != _V1A_CHARACTERS:
+        return None
     try:
-        raw = base64.b64decode(text, validate=True)
-        if base64.b64encode(raw).decode("ascii") != text:
-            return False
+        raw = base64.b64decode(encoded, validate=True)
+    except binascii.Error:
+        return None
+    return raw if len(raw) == _V1A_BYTES and base64.b64encode(raw).decode("ascii") == encoded else None
+
+
+def _ed25519_ok(key: Ed25519PublicKey, raw: bytes, signed: bytes) -> bool:
+    try:
         key.verify(raw, signed)
-    except (binascii.Error, ValueError, InvalidSignature):
+    except InvalidSignature:
         return False
     return True
 
@@ -130,6 +152,8 @@ def _webhook_headers(headers: Headers) -> dict[str, str]:
         if lower in _NAMES:
             if lower in found:  # the application could read the one that was not verified
                 raise MissingHeader(f"{lower}: the header is there twice")
+            if not value.isascii():
+                raise MissingHeader(f"{lower}: the header is malformed; it must be ASCII")
             found[lower] = value
     return found
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import datetime
+import math
 import random
 
 import pytest
-from hypothesis import given, settings
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
@@ -14,7 +18,7 @@ from hookline import keys
 from hookline.deliver.sign import Signer
 from hookline.errors import MissingHeader, SettingsError, SignatureMismatch, TimestampOutOfTolerance, VerificationError
 from hookline.model import SigningKeys
-from hookline.receiver.verifier import Verified, Verifier, verify
+from hookline.receiver.verifier import MOST_PUBLIC_KEYS, Verified, Verifier, verify
 
 NOW = 1_700_000_000
 SECRET, SEED = bytes(range(32)), bytes(range(1, 33))
@@ -184,7 +188,7 @@ def test_a_timestamp_that_is_no_whole_number_is_malformed(value):
         verifier().verify({**signed(), "webhook-timestamp": value}, BODY)
 
 
-@pytest.mark.parametrize("value", ["v1", "v1,", "v1,,", ",", "v1a,", "v1a,====", "v0,abc", "v1,ä", "v1a,ä"])
+@pytest.mark.parametrize("value", ["v1", "v1,", "v1,,", ",", "v1a,", "v1a,====", "v0,abc", "v1a," + "A" * 88])
 def test_malformed_signatures_are_a_mismatch_and_never_another_error(value):
     with pytest.raises(SignatureMismatch) as refusal:
         verifier().verify({**signed(), "webhook-signature": value}, BODY)
@@ -197,6 +201,102 @@ def test_a_signature_behind_very_many_others_is_not_looked_for():
     stuffed = " ".join(["v1,AAAA"] * 16 + [headers["webhook-signature"]])
     with pytest.raises(SignatureMismatch):
         verifier().verify({**headers, "webhook-signature": stuffed}, BODY)
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
+@pytest.mark.parametrize("value", ["\udcff", "v1,\udcff", "v1a,\udcff", "v1,ä", "v1a,ä"])
+def test_a_header_that_is_not_ascii_is_malformed_and_never_another_error(name, value):
+    """Servers decode a byte that is not UTF-8 into half of a surrogate pair."""
+    with pytest.raises(MissingHeader, match=name):
+        verifier().verify({**signed(), name: f"{signed()[name]} {value}"}, BODY)
+
+
+WIRE = st.binary(max_size=60).map(lambda raw: raw.decode("utf-8", "surrogateescape"))  # as aiohttp reads a header
+ANY_TEXT = WIRE | st.text(st.characters(exclude_categories=()), max_size=40)  # halves of surrogate pairs too
+SCHEMES = st.sampled_from(["", "v1,", "v1a,", "v1 ", "v1,AAAA "])
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(name=st.sampled_from(sorted(signed())), scheme=SCHEMES, text=ANY_TEXT)
+@example(name="webhook-signature", scheme="v1,", text="\udcff")
+def test_whatever_is_in_a_header_the_refusal_is_of_its_own_kind(name, scheme, text):
+    """Any other exception would be an error of the server for each request that anybody can make."""
+    with contextlib.suppress(VerificationError):
+        verifier().verify({**signed(), name: scheme + text}, BODY)
+
+
+class Counted:
+    """Stands before the public keys of a Verifier, and counts what they verify."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.checks = 0
+        monkeypatch.setattr("hookline.receiver.verifier.Ed25519PublicKey", self)
+
+    def from_public_bytes(self, raw: bytes):
+        key = Ed25519PublicKey.from_public_bytes(raw)
+
+        class One:
+            def verify(_, signature: bytes, data: bytes) -> None:  # noqa: N805
+                self.checks += 1
+                key.verify(signature, data)
+
+        return One()
+
+
+def forged(number: int) -> str:
+    return "v1a," + base64.b64encode(bytes([number]) * 64).decode()
+
+
+def test_a_forged_request_costs_no_more_than_four_checks_for_each_public_key(monkeypatch):
+    counted = Counted(monkeypatch)
+    publics = [keys.encode_ed25519_public(bytes([number]) * 32) for number in range(MOST_PUBLIC_KEYS)]
+    headers = {**signed(), "webhook-signature": " ".join(map(forged, range(16)))}
+    with pytest.raises(SignatureMismatch):
+        verifier(WHPK).verify(headers, BODY)
+    assert counted.checks == 4
+    with pytest.raises(SignatureMismatch):
+        verifier(*publics).verify(headers, BODY)
+    assert counted.checks == 4 + 4 * MOST_PUBLIC_KEYS
+
+
+def test_the_fourth_signature_is_still_looked_at_and_one_that_is_there_twice_counts_once():
+    """As many as Hookline signs with at the same time: the control of the bound."""
+    good = signed(("v1a",))["webhook-signature"]
+    several = " ".join([forged(1), *[forged(2)] * 5, forged(3), good])
+    assert verifier(WHPK).verify({**signed(), "webhook-signature": several}, BODY)
+    with pytest.raises(SignatureMismatch):
+        verifier(WHPK).verify({**signed(), "webhook-signature": f"{forged(4)} {several}"}, BODY)
+
+
+@pytest.mark.parametrize(
+    "text", ["v1a,", "v1a,AAAA", "v1a," + "A" * 88, "v1a," + "A" * 86 + "B=", "v2," + "A" * 86 + "=="]
+)
+def test_what_is_no_signature_is_not_even_tried(monkeypatch, text):
+    counted = Counted(monkeypatch)
+    with pytest.raises(SignatureMismatch):
+        verifier(WHPK).verify({**signed(), "webhook-signature": text}, BODY)
+    assert counted.checks == 0
+
+
+def test_the_cheap_signatures_are_compared_before_the_dear_ones(monkeypatch):
+    counted = Counted(monkeypatch)
+    dear_first = " ".join([forged(1), forged(2), signed(("v1",))["webhook-signature"]])
+    assert verifier().verify({**signed(), "webhook-signature": dear_first}, BODY)
+    assert counted.checks == 0
+
+
+def test_more_public_keys_than_can_be_checked_are_refused():
+    publics = [keys.encode_ed25519_public(bytes([number]) * 32) for number in range(MOST_PUBLIC_KEYS + 1)]
+    assert Verifier(publics[1:]), "the control"
+    with pytest.raises(SettingsError, match="at most 16 whpk_ keys"):
+        Verifier(publics)
+
+
+@pytest.mark.parametrize("tolerance", [math.nan, math.inf, -1, -math.inf])
+def test_a_tolerance_that_is_no_number_of_seconds_is_refused(tolerance):
+    """To NaN no difference is too large."""
+    with pytest.raises(SettingsError, match="tolerance"):
+        Verifier([WHSEC], tolerance)
 
 
 @pytest.mark.parametrize("wrong", [(), ("",), ("whsec_AAAA",), ("whsk_AAAA",), ("whpk_AAAA",)])
