@@ -6,14 +6,15 @@ In: changes with their candidate rules, then what matched. Out: whom each change
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from hookline.expressions.evaluator import Evaluator
 from hookline.expressions.expression import Answer, Question
 from hookline.match.router import Router, asked
 from hookline.match.rule import Rule
-from hookline.model import Change
+from hookline.model import Change, Scope
 from hookline.observe.metrics import Metrics
 from hookline.render.renderer import Renderer
 from hookline.settings import Settings
@@ -31,14 +32,22 @@ class Wanted:
 
 
 class Asked:
-    """All that is asked of expressions. Close it in the end."""
+    """All that is asked of expressions. Close it in the end.
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    ``is_of_one``: whether all that listen to a scope are of one namespace. Only then its changes wait until that
+    namespace has time again for its expressions: else others would wait with them.
+    """
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, is_of_one: Callable[[Scope], bool] = lambda _: True
+    ) -> None:
+        self._is_of_one = is_of_one
         self._evaluator = Evaluator(
             settings.expression_limit_milliseconds / 1000,
             settings.expression_memory_bytes,
             settings.max_body_bytes,
             metrics.expression_worker_died,
+            settings.max_expression_share_per_namespace,
         )
 
     async def check(self, subscription: Subscription) -> None:
@@ -54,7 +63,7 @@ class Asked:
         questions = [
             Question(change, list(texts.values())) for (change, _), texts in zip(found, asking, strict=True) if texts
         ]
-        answers = iter(await self._evaluator.answers(questions))
+        answers = iter(await self._answers(questions))
         return [
             router.match(change, rules, dict(zip(texts, next(answers), strict=True)) if texts else {})
             for (change, rules), texts in zip(found, asking, strict=True)
@@ -75,9 +84,16 @@ class Asked:
             Question(subject, [item.renderer.transform for item in group if item.renderer.transform is not None])
             for subject, group in asking
         ]
-        for (_, group), answers in zip(asking, await self._evaluator.answers(questions), strict=True):
+        for (_, group), answers in zip(asking, await self._answers(questions), strict=True):
             for item, answer in zip(group, answers, strict=True):
                 item.transformed = answer
+
+    async def _answers(self, questions: Sequence[Question]) -> list[list[Answer]]:
+        scopes = {question.change.scope for question in questions}
+        return await self._evaluator.answers(questions, partial(self._may_wait, scopes))
+
+    def _may_wait(self, scopes: Iterable[Scope]) -> bool:
+        return all(map(self._is_of_one, scopes))
 
     async def close(self) -> None:
         """End the processes that evaluate."""

@@ -99,7 +99,7 @@ class Flow:
         self._metrics = metrics
         self._clock = clock
         self._router = Router(namespaces.labels, self._expression_failed)
-        self.asked = Asked(settings, metrics)
+        self.asked = Asked(settings, metrics, self._is_of_one)
         self._active: dict[str, Active] = {}
         self._unserved: set[tuple[str, str, str]] = set()
         self._targets: dict[str, Target] = {}
@@ -386,6 +386,9 @@ class Flow:
 
     def _listeners(self, scope: Scope) -> frozenset[str]:
         return frozenset(uid for uid, active in self._active.items() if scope in active.sources)
+
+    def _is_of_one(self, scope: Scope) -> bool:
+        return len({self._active[uid].subscription.namespace for uid in self._listeners(scope)}) <= 1
 
     async def _know_namespaces(self) -> None:
         self._namespaces.start()

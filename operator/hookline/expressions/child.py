@@ -10,9 +10,12 @@ orjson writes:
 - ``(EVALUATE, seconds, limit, jobs)``, a job being ``(marshalled variables, [(text, boolean), …])``; the answer is an
   item for each text, in order. It may end early, when TURN_SECONDS are over: the parent asks again for the rest.
 
-An item is ``ITEM`` (its tag, the length) and as many bytes. Limits: the kernel ends the process by SIGPROF when one
-text takes more than ``seconds`` of processor time, and refuses memory above what the parent said, which ends it as
-well. Before each text its number goes to the shared page, so that the parent knows whose fault it was.
+An item is ``ITEM`` (its tag, the length, two times) and as many bytes. The times are seconds of processor time: what
+the text itself took, and that with all that was done for it: compiling, and its part of reading the object.
+
+Limits: the kernel ends the process by SIGPROF when one text takes more than ``seconds`` of processor time, and refuses
+memory above what the parent said, which ends it as well. Before each text its number goes to the shared page, so that
+the parent knows whose fault it was.
 
 Backed by Google's cel-cpp (``cel-expr-python``): typed errors with positions, bounded recursion and iterations.
 Extensions: strings, optionals, bindings. No function does I/O.
@@ -36,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 LENGTH = struct.Struct("<I")
-ITEM = struct.Struct("<cI")
+ITEM = struct.Struct("<cIff")
 PROGRESS = struct.Struct("<i")
 NONE = -1
 """What the shared page says while no text is at work."""
@@ -96,30 +99,33 @@ class Child:
         try:
             kind = self._environment.compile(text).return_type()
         except RuntimeError as error:
-            return _item(REFUSED, positioned(str(error)[:_SCANNED]))
+            return _item((REFUSED, positioned(str(error)[:_SCANNED])))
         if boolean and kind not in (self._cel.Type.BOOL, self._cel.Type.DYN):
-            return _item(REFUSED, f"must be true or false, but this yields {str(kind)[:MESSAGE_LIMIT]}")
-        return _item(ACCEPTED)
+            return _item((REFUSED, f"must be true or false, but this yields {str(kind)[:MESSAGE_LIMIT]}"))
+        return _item((ACCEPTED, ""))
 
     def _evaluate(self, seconds: float, limit: int, jobs: list[tuple[bytes, list[tuple[str, bool]]]]) -> bytes:
         items: list[bytes] = []
         size, number = 0, 0
-        until = time.process_time() + TURN_SECONDS
+        last = time.process_time()
+        until = last + TURN_SECONDS
         for packed, texts in jobs:
             self._note(NONE)
             signal.setitimer(signal.ITIMER_PROF, 0)
             activation = self._environment.Activation(marshal.loads(packed))  # noqa: S302
+            before, last = last, time.process_time()
+            reading = (last - before) / len(texts)
             for text, boolean in texts:
                 program = self._program(number, text, seconds)
                 begun = self._begin(number, seconds)
-                item = self._outcome(program, activation, limit, boolean=boolean)
-                ended = time.process_time()
-                if ended - begun > seconds:
-                    item = _item(SLOW, f"{(ended - begun) * 1000:.0f}")
-                items.append(item)
-                size += len(item)
+                outcome = self._outcome(program, activation, limit, boolean=boolean)
+                before, last = last, time.process_time()
+                if last - begun > seconds:
+                    outcome = SLOW, f"{(last - begun) * 1000:.0f}"
+                items.append(_item(outcome, last - begun, last - before + reading))
+                size += len(items[-1])
                 number += 1
-                if ended > until or size > limit:
+                if last > until or size > limit:
                     return b"".join(items)
         return b"".join(items)
 
@@ -141,28 +147,28 @@ class Child:
             self._length += len(text)
         return program
 
-    def _outcome(self, program: Any, activation: Any, limit: int, *, boolean: bool) -> bytes:
+    def _outcome(self, program: Any, activation: Any, limit: int, *, boolean: bool) -> tuple[bytes, str | bytes]:
         types: Any = self._cel.Type
         try:
             value = program.eval(activation)
         except RuntimeError as error:  # the budget of iterations or recursion
-            return _item(FAILED, _first_line(str(error)))
+            return FAILED, _first_line(str(error))
         kind = value.type()
         if kind == types.ERROR:
-            return _item(FAILED, _first_line(str(value.value())))
+            return FAILED, _first_line(str(value.value()))
         if boolean:
             if kind != types.BOOL:
-                return _item(FAILED, f"the expression yields {kind}, not true or false")
-            return _item(TRUE if value.value() else FALSE)
+                return FAILED, f"the expression yields {kind}, not true or false"
+            return (TRUE if value.value() else FALSE), ""
         try:
             plain = value.plain_value()
         except (RuntimeError, TypeError, ValueError) as error:
-            return _item(FAILED, f"the result is no JSON: {str(error)[:MESSAGE_LIMIT]}")
+            return FAILED, f"the result is no JSON: {str(error)[:MESSAGE_LIMIT]}"
         try:
             encoded = self._dumps(plain)
         except (TypeError, RecursionError) as error:
-            return _item(NOT_ENCODABLE, str(error)[:MESSAGE_LIMIT])
-        return _item(JSON, encoded) if len(encoded) <= limit else _item(TOO_LARGE, str(len(encoded)))
+            return NOT_ENCODABLE, str(error)[:MESSAGE_LIMIT]
+        return (JSON, encoded) if len(encoded) <= limit else (TOO_LARGE, str(len(encoded)))
 
 
 def positioned(text: str) -> str:
@@ -175,9 +181,10 @@ def _first_line(text: str) -> str:
     return text.partition("\n")[0][:MESSAGE_LIMIT]
 
 
-def _item(tag: bytes, content: str | bytes = b"") -> bytes:
+def _item(outcome: tuple[bytes, str | bytes], own: float = 0.0, whole: float = 0.0) -> bytes:
+    tag, content = outcome
     raw = content.encode(errors="replace") if isinstance(content, str) else content
-    return ITEM.pack(tag, len(raw)) + raw
+    return ITEM.pack(tag, len(raw), own, whole) + raw
 
 
 def _confine(memory: int) -> None:

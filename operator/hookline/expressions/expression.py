@@ -24,29 +24,43 @@ Answer = bool | orjson.Fragment | EvaluationError | RenderError
 class Fuse:
     """Ends the patience with one subscription's expression, so that a dear one does not cost the others time for ever.
 
-    After SLOW_TIMES evaluations that had to be broken off within SLOW_WINDOW_SECONDS it has ``blown``: the expression
-    fails on every object without being evaluated, until it gets a new fuse. ``clock`` is monotonic seconds.
+    After SLOW_TIMES evaluations that had to be broken off within SLOW_WINDOW_SECONDS it has blown: the expression
+    fails on every object without being evaluated, until it gets a new fuse. ``budget`` blows the dearest fuses of a
+    namespace that takes too much. ``why`` is the reason, empty before. ``clock`` is monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._slow: deque[float] = deque(maxlen=SLOW_TIMES)
-        self.blown = False
+        self.why = ""
+
+    @property
+    def blown(self) -> bool:
+        """Whether the expression is not to be evaluated any more."""
+        return bool(self.why)
 
     def note(self) -> None:
         """One evaluation took more than it may."""
         self._slow.append(self._clock())
         if len(self._slow) == SLOW_TIMES and self._slow[-1] - self._slow[0] <= SLOW_WINDOW_SECONDS:
-            self.blown = True
+            self.blow(f"took too much time or memory for {SLOW_TIMES} objects")
+
+    def blow(self, why: str) -> None:
+        """Give it up, for what the expression did; the first reason stays."""
+        self.why = self.why or why
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A text that was accepted by ``Evaluator.check``; whether it must yield a boolean; what ends the patience."""
+    """A text that was accepted by ``Evaluator.check``; whether it must yield a boolean; what ends the patience.
+
+    ``namespace`` is that of its subscription, whose time it takes.
+    """
 
     text: str
     boolean: bool
     fuse: Fuse = field(default_factory=Fuse, compare=False)
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,9 @@ def make_rule(subscription: Subscription, source: Source, since: str, fuse: Fuse
         subscription=subscription.uid,
         source=source,
         changed=tuple(paths.parse(text, "spec.filter.changed") for text in subscription.changed),
-        expression=Expression(subscription.expression, True, fuse or Fuse()) if subscription.expression else None,
+        expression=Expression(subscription.expression, True, fuse or Fuse(), subscription.namespace)
+        if subscription.expression
+        else None,
         since=int(since) if since.isdecimal() else None,
     )
 

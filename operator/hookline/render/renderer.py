@@ -44,7 +44,9 @@ class Renderer:
         self._names = subscription.changed
         self._changed = tuple(paths.parse(text, "spec.filter.changed") for text in subscription.changed)
         self._exclude = tuple(paths.parse(text, "spec.payload.exclude") for text in payload.exclude)
-        self.transform = Expression(payload.transform, False, fuse or Fuse()) if payload.transform else None
+        self.transform = (
+            Expression(payload.transform, False, fuse or Fuse(), subscription.namespace) if payload.transform else None
+        )
         self._prefix = f"/clusters/{cluster}" if cluster else ""
         self._limit = limit
 

@@ -1,7 +1,7 @@
 """The fenced blocks of README.md and docs/, each with the marks that stand before it.
 
 In: Markdown. Out: ``Block``s, found by the parser that the site uses, too. A mark is an HTML comment before the fence:
-``not run: reason``, ``is: spec|values|receive|rules``, ``file: name``, ``receiver``.
+``not run: reason``, ``is: spec|values|receive``, ``file: name``, ``receiver``.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Checks one block by its language: the one place that knows all of them.
 
-In: a ``Block``. Out: nothing, or ``SnippetError``. What no checker knows is an error, unless the block is marked.
+In: a ``Block``. Out: nothing, or ``SnippetError``. What no checker knows is an error, unless the block is marked. What
+needs a running operator is in ``ELSEWHERE``: ``carrying`` has shell blocks, ``queries`` those of Prometheus.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import re
 import tomllib
@@ -15,16 +15,16 @@ from typing import Any, Self
 
 import yaml
 
-from docs import observed
 from hookline.errors import HooklineError
 from support.cluster import Kubectl
 from support.evaluating import evaluating
 from support.snippets import manifests, programs, shell
-from support.snippets.blocks import ROOT, Block, blocks, files
+from support.snippets.blocks import Block
+from support.snippets.carrying import SHELLS
 from support.snippets.shell import Ground, SnippetError
 
 PROSE = ("text",)
-SHELLS = ("console", "sh", "bash")
+ELSEWHERE = (*SHELLS, "promql")
 _HTTP = re.compile(r"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) \S+ HTTP/1\.1|HTTP/1\.1 [1-5]\d\d( .*)?")
 
 
@@ -39,8 +39,6 @@ class Checker:
             "json": lambda block: json.loads(block.text),
             "toml": lambda block: tomllib.loads(block.text),
             "http": _http,
-            "promql": _promql,
-            **dict.fromkeys(SHELLS, self._shell),
             **dict.fromkeys(programs.LANGUAGES, self._program),
             **dict.fromkeys(PROSE, lambda block: None),
         }
@@ -57,7 +55,7 @@ class Checker:
             return
         check = self._checks.get(block.language)
         if check is None:
-            known = ", ".join(sorted(self._checks))
+            known = ", ".join(sorted([*self._checks, *ELSEWHERE]))
             raise SnippetError(
                 f"{block.place}: nobody can run {block.language or 'a block without a language'!r}: give it one of "
                 f"{known}, or mark it with <!-- not run: reason -->"
@@ -78,8 +76,6 @@ class Checker:
                 self._values(block)
             case "receive":
                 manifests.receive(block, self._ground.scratch / "receive" / re.sub(r"\W+", "-", str(block)))
-            case "rules":
-                self._rules(block)
 
     def _objects(self, block: Block, objects: list[Any]) -> None:
         expressions = list(manifests.apply(block, objects, self._kubectl))
@@ -93,14 +89,6 @@ class Checker:
         if not list(yaml.safe_load_all((room / "rendered.yaml").read_text("utf-8"))):
             raise SnippetError(f"{block.place}: the chart renders nothing with these values")
 
-    def _rules(self, block: Block) -> None:
-        for group in yaml.safe_load(block.text)["groups"]:
-            for rule in group["rules"]:
-                _names(block, rule["expr"])
-
-    def _shell(self, block: Block) -> None:
-        shell.run(block, self._ground, files(_page(block)))
-
     def _program(self, block: Block) -> None:
         programs.run(block, self._ground.scratch / "programs" / re.sub(r"\W+", "-", str(block)))
 
@@ -111,28 +99,7 @@ async def _compile(block: Block, expressions: list[tuple[str, bool]]) -> None:
             await cel.check(text, block.place, boolean=boolean)
 
 
-def _page(block: Block) -> list[Block]:
-    """All blocks of the page that a block is of; itself alone where there is none."""
-    path = ROOT / block.page
-    return list(blocks(path.read_text("utf-8"), block.page)) if path.is_file() else [block]
-
-
 def _http(block: Block) -> None:
     first = block.text.partition("\n")[0].rstrip()
     if not _HTTP.fullmatch(first):
         raise SnippetError(f"{block.place}: {first!r} begins no HTTP/1.1 message; call the block text if it is none")
-
-
-def _promql(block: Block) -> None:
-    _names(block, block.text)
-
-
-def _names(block: Block, text: str) -> None:
-    unknown = set(re.findall(r"\bhookline_\w+", text)) - _metrics()
-    if unknown:
-        raise SnippetError(f"{block.place}: there is no metric {', '.join(sorted(unknown))}")
-
-
-@functools.cache
-def _metrics() -> frozenset[str]:
-    return frozenset(name for family in observed.families() for name in observed.series(family))

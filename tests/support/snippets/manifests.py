@@ -28,7 +28,7 @@ from support.snippets.shell import SnippetError
 Object = dict[str, Any]
 OURS = "hookline.dev/"
 _JWK = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}  # of RFC 8037, appendix A.2
-FORMS = ("object", "spec", "values", "receive", "rules")
+FORMS = ("object", "spec", "values", "receive")
 
 
 def form(block: Block, documents: Sequence[Any]) -> str:
@@ -47,8 +47,6 @@ def form(block: Block, documents: Sequence[Any]) -> str:
         for name, known in (("spec", spec_fields()), ("values", _values()), ("receive", {"endpoints"}))
         if (names & known if name == "receive" else names <= known)
     ]
-    if "groups" in names:
-        fits = ["rules"]
     if len(fits) != 1:
         raise SnippetError(
             f"{block.place}: the keys {', '.join(sorted(names))} fit {' and '.join(fits) or 'nothing that is known'}; "
@@ -128,7 +126,16 @@ def ensure(kubectl: Kubectl, namespace: str) -> None:
 def receive(block: Block, home: Path) -> None:
     """Read a ``receive.yaml`` whose files and variables exist and hold something fit. Raises SnippetError."""
     home.mkdir(parents=True, exist_ok=True)
-    document = yaml.safe_load(_filled(block.text))
+    document = yaml.safe_load(filled(block.text))
+    provide(document, home)
+    try:
+        config.parse(document, home, {name: _content(name) for name in _named(document, "env")})
+    except HooklineError as error:
+        raise SnippetError(f"{block.place}: {error}") from None
+
+
+def provide(document: Any, home: Path) -> None:
+    """Write the files that a ``receive.yaml`` names."""
     for name in _named(document, "file"):
         (home / name).write_text(_content(name), encoding="utf-8")
     for value in document.get("tls", {}).values():
@@ -136,13 +143,9 @@ def receive(block: Block, home: Path) -> None:
     for endpoint in document["endpoints"]:
         for name in endpoint.get("jwks", ()):
             (home / name).write_text(json.dumps({"keys": [_JWK]}), encoding="utf-8")
-    try:
-        config.parse(document, home, {name: _content(name) for name in _named(document, "env")})
-    except HooklineError as error:
-        raise SnippetError(f"{block.place}: {error}") from None
 
 
-def _filled(text: str) -> str:
+def filled(text: str) -> str:
     """A page leaves out what is random; here it is."""
     text = re.sub(r"(path: )/…", rf"\1/{secrets.token_urlsafe(32)}", text)
     return re.sub(r'(sha256: )"…"', rf'\1"{secrets.token_hex(32)}"', text)

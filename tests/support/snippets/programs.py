@@ -29,7 +29,7 @@ from support.snippets.blocks import Block
 from support.snippets.shell import SnippetError
 
 _SECONDS = 120.0
-_BODY = (
+BODY = (
     b'{"specversion":"1.0","id":"msg_1","source":"/clusters/test/apis/apps/v1/namespaces/shop/deployments/orders",'
     b'"type":"dev.hookline.apps.deployment.updated","time":"2026-01-31T12:00:00Z",'
     b'"data":{"operation":"Updated","object":{"metadata":{"name":"orders","namespace":"shop"}}}}'
@@ -52,7 +52,7 @@ class Key:
         self.secret = keys.encode_hmac(self._material.hmac[0])
         self.public = keys.encode_ed25519_public(self._material.ed25519[0])
 
-    def headers(self, age: int = 0, body: bytes = _BODY) -> dict[str, str]:
+    def headers(self, age: int = 0, body: bytes = BODY) -> dict[str, str]:
         """The headers of a request that was signed so many seconds ago."""
         now = int(time.time()) - age
         signature = Signer(self._material, ("v1", "v1a")).sign("msg_1", now, body)
@@ -72,7 +72,7 @@ def run(block: Block, home: Path) -> None:
         return
     if block.language == "python" and "receiver" not in block.marks:
         headers = key.headers()
-        text = _PRELUDE.format(body=_BODY, headers=headers, id=headers["webhook-id"]) + text
+        text = _PRELUDE.format(body=BODY, headers=headers, id=headers["webhook-id"]) + text
     command = COMMANDS[block.language](text, home)
     if "receiver" in block.marks:
         _receive(block, command, home, key)
@@ -129,11 +129,11 @@ def _receive(block: Block, command: Sequence[str], home: Path, key: Key) -> None
     with _started(block, command, home, given):
         eventually(lambda: _listens(port), f"{block.place}: the receiver listens on {port}")
         url = f"http://127.0.0.1:{port}{block.marks['receiver'] or '/'}"
-        flipped = _BODY.replace(b"orders", b"orderz")
+        flipped = BODY.replace(b"orders", b"orderz")
         answers = {
-            "a signed request": (_post(url, key.headers(), _BODY), 200, 300),
+            "a signed request": (_post(url, key.headers(), BODY), 200, 300),
             "the same with another body": (_post(url, key.headers(), flipped), 400, 500),
-            "one signed an hour ago": (_post(url, key.headers(age=3600), _BODY), 400, 500),
+            "one signed an hour ago": (_post(url, key.headers(age=3600), BODY), 400, 500),
         }
     wrong = [f"{what} was answered with {got}" for what, (got, low, high) in answers.items() if not low <= got < high]
     if wrong:
@@ -143,7 +143,7 @@ def _receive(block: Block, command: Sequence[str], home: Path, key: Key) -> None
 @contextlib.contextmanager
 def _started(block: Block, command: Sequence[str], home: Path, given: Mapping[str, str]) -> Iterator[None]:
     with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=home, env=_environment() | given, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=home, env={**_environment(), **given}, stdout=log, stderr=log)
     try:
         yield
     except AssertionError as error:

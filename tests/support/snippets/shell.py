@@ -1,7 +1,7 @@
-"""Runs a shell block in a directory of its own, where kubectl, helm, hookline, make and curl change nothing.
+"""Runs a shell block in a directory of its own, with nothing dry.
 
-In: a ``Block`` and a ``Ground``. Out: what bash printed; ``SnippetError`` says what was wrong. ``shim.py`` stands in
-for the programs; the few others on PATH are harmless and real.
+In: a ``Block`` and a ``Ground``. Out: what bash printed; ``SnippetError`` says what was wrong. ``shim.py`` stands
+before some of the programs; the others on PATH are real, and few.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
+from support import forwarding
 from support.snippets.blocks import ROOT, Block
 
-SHIMMED = ("kubectl", "helm", "hookline", "make", "curl", "python", "python3", "grep", "pip", "npm", "go")
+SHIMMED = ("kubectl", "hookline", "kubectl-hookline", "make", "python", "python3", "grep", "pip")
 HARMLESS = (
-    *("awk", "base64", "basename", "bash", "cat", "chmod", "cp", "cut", "date", "diff", "dirname", "echo", "env"),
-    *("false", "head", "install", "jq", "ls", "mkdir", "mv", "openssl", "printf", "rm", "sed", "seq"),
+    *("awk", "base64", "basename", "bash", "cat", "chmod", "cp", "curl", "cut", "date", "diff", "dirname", "echo"),
+    *("env", "false", "head", "install", "jq", "ls", "mkdir", "mv", "openssl", "printf", "rm", "sed", "seq"),
     *("sha256sum", "sort", "tail", "tee", "test", "touch", "tr", "true", "uniq", "wc", "xargs"),
 )
 _HIDDEN = frozenset({".git", ".run", ".venv", ".hypothesis", "__pycache__"})
@@ -51,15 +53,14 @@ class Ground:
             "PATH": str(home / "bin"),
             "HOME": str(home),
             "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",  # what comes by two ways comes in order, as on a terminal
             "KUBECONFIG": str(kubeconfig),
             "HELM_CACHE_HOME": str(home / "helm"),
             "DOCS_KUBECTL": str(self.kubectl),
-            "DOCS_HELM": str(self.helm),
             "DOCS_PYTHON": sys.executable,
-            "DOCS_PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), str(ROOT / "operator")]),
+            "DOCS_ROOT": str(ROOT),
             "DOCS_PATH": os.environ["PATH"],
             "DOCS_GREP": shutil.which("grep") or "grep",
-            "DOCS_CURL": shutil.which("curl") or "",
             **self.more,
         }
 
@@ -79,6 +80,8 @@ class Ground:
             shim = home / "bin" / program
             shim.write_text(f"#!{sys.executable} -I\n{_SHIM.read_text('utf-8')}", encoding="utf-8")
             shim.chmod(0o755)
+        (home / "bin" / "helm").symlink_to(self.helm)
+        forwarding.install(home / "forwarding")
         (home / ".venv").mkdir()
         (home / ".venv" / "bin").symlink_to(home / "bin")
         for path, text in files.items():
@@ -107,24 +110,42 @@ def script(block: Block) -> str:
     return "\n".join(typed) + "\n"
 
 
-def run(block: Block, ground: Ground, files: Mapping[str, str], *, room: str = "") -> str:
-    """Run a block; returns its output. ``room`` names a directory that several blocks share. Raises SnippetError."""
+def run(
+    block: Block,
+    ground: Ground,
+    files: Mapping[str, str],
+    *,
+    room: str = "",
+    code: int = 0,
+    env: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Run a block, which must end with ``code``; returns what a terminal would show. Raises SnippetError.
+
+    ``room`` names a directory that several blocks share.
+    """
     home = ground.room(room or str(block), files)
     text = script(block)
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eu", "-o", "pipefail", "-c", text],
         cwd=home,
-        env=ground.environment(home),
+        env={**ground.environment(home), **env},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=_SECONDS,
         check=False,
     )
-    if done.returncode != 0:
-        said = f"{done.stdout[-1500:]}{done.stderr[-3000:]}"
+    if done.returncode != code:
+        said = done.stdout[-4500:]
         raise SnippetError(f"{block.place}: the block ended with {done.returncode}:\n{text}\n{said}{_advice(said)}")
     return done.stdout
+
+
+def looked_at(ground: Ground, room: str) -> list[str]:
+    """What was not run in a room, each with the reason."""
+    told = ground.room(room, {}) / "looked-at"
+    return sorted(set(told.read_text("utf-8").splitlines())) if told.exists() else []
 
 
 def _advice(said: str) -> str:

@@ -1,205 +1,153 @@
-"""Stands in for a program in a snippet's shell: checks the command against the real one, and changes nothing.
+"""Stands in for a few programs in a snippet's shell: runs the real one, and ends what would never end.
 
 Called under the program's name. In: its arguments, and paths in the environment (``DOCS_…``). Out: what the real
-program says, or nothing; the exit code tells whether the command could be right. With ``DOCS_REAL`` kubectl and helm do
-what they are told. Needs the standard library alone, for it starts once for each command.
+program says, and its exit code. What can't be run here is looked at as far as that goes, and written with the reason
+into the file ``looked-at``, which the tests compare with ``tests/docs/not_run.txt``. Needs the standard library alone.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-REAL = bool(os.environ.get("DOCS_REAL"))
-_WRITES = frozenset(
-    {"create", "apply", "annotate", "label", "patch", "delete", "scale", "set", "replace", "run", "expose", "autoscale"}
-)
-_DRAINS = frozenset({"cordon", "uncordon", "drain", "taint"})
-_ABSENT = re.compile(
-    r"error from server \((NotFound|AlreadyExists)\)|no matching resources found|"
-    r"\bnot found$|timed out waiting for the condition|Metrics API not available|No resources found|"
-    r"unable to forward port|release: not found|has no deployed releases",
-    re.MULTILINE | re.IGNORECASE,
-)
-_WRONG = re.compile(
-    r"the server doesn't have a resource type|unknown (shorthand )?flag|unknown command|unable to parse"
-)
-_SECONDS = 60
+HOME = Path(os.environ["HOME"])
+_SECONDS = 60.0
+_REASONS = {
+    "make": "takes minutes, or is what runs this; make --dry-run must know its targets",
+    "tests": "a part of make test; its files must be there",
+    "script": "takes minutes; its --help must know its options",
+    "bare": "takes minutes; it must be there",
+    "asks": "asks in a terminal, where tests/cli/test_new.py answers; without one it must name what it would ask",
+}
 
 
 def main(name: str, arguments: list[str]) -> int:
     """Dispatch on the program's name."""
     if name == "kubectl":
-        return kubectl(arguments)
-    if name == "helm":
-        return helm(arguments)
-    if name == "hookline":
-        return hookline("hookline", arguments)
+        kubectl(arguments)
     if name == "make":
-        # The Makefile's own shell, not the snippet's: `make -n` looks at files and runs nothing.
-        target = ["make", "--dry-run", "--silent", *arguments]
-        done = subprocess.run(
-            target, env=os.environ | {"PATH": os.environ["DOCS_PATH"]}, capture_output=True, text=True
-        )
-        sys.stderr.write(done.stderr)
-        return done.returncode
-    if name == "curl":
-        return curl(arguments)
+        return make(arguments)
     if name == "grep":
-        return 0 if subprocess.call([os.environ["DOCS_GREP"], *arguments]) < 2 else 2  # a line may be missing today
-    if name in ("pip", "npm", "go"):
-        return packages(name, arguments)
-    return python(arguments)
+        # A line may be missing today.
+        return 0 if subprocess.call([os.environ["DOCS_GREP"], *arguments]) < 2 else 2
+    if name == "pip":
+        return pip(arguments)
+    if name.startswith("python"):
+        return python(arguments)
+    return hookline(name, arguments)
 
 
-def kubectl(arguments: list[str]) -> int:
-    """Run it as a dry run where it would write; what is not there may be missing."""
-    words = [word for word in _bare(arguments) if not word.startswith("-")]
-    verb = words[0] if words else ""
-    if verb == "hookline":
-        return hookline("kubectl hookline", [item for item in arguments if item != "hookline"])
-    if REAL and (words[:2] == ["rollout", "status"] or verb == "logs"):
-        return 0  # a pod runs on a node, and there is none
-    if REAL:
-        return subprocess.call([os.environ["DOCS_KUBECTL"], *arguments])
-    for namespace in _namespaces(arguments) if verb in _WRITES else ():
-        _call("create", "namespace", namespace)
-    arguments = [item for item in arguments if item not in ("-w", "--watch", "-f") or (item == "-f" and verb != "logs")]
-    arguments = [re.sub(r"^--timeout=.*", "--timeout=0s", item) for item in arguments]
-    if verb == "wait" and not any(item.startswith("--timeout") for item in arguments):
-        arguments.append("--timeout=0s")
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    writes = (verb in _WRITES and words[1:2] != ["token"]) or verb in _DRAINS or words[:2] == ["rollout", "undo"]
-    if writes and not any(item.startswith("--dry-run") for item in arguments):
-        arguments.insert(end, "--dry-run=server")
-    done = _call(*arguments)
-    if words[:2] == ["auth", "can-i"] and done.stdout.strip() == "no":
-        return 0
-    return _judge(done)
+def kubectl(arguments: list[str]) -> NoReturn:
+    """The real one, but that a forwarded port ends at a process: there is no pod."""
+    if "port-forward" in arguments:
+        pod = next(word.removeprefix("pod/") for word in arguments if word.startswith("pod/"))
+        os.environ["FORWARD"] = json.dumps({pod: int(os.environ["DOCS_API_PORT"])})
+        program = str(HOME / "forwarding" / "kubectl")
+        os.execv(program, [program, *arguments])
+    program = os.environ["DOCS_KUBECTL"]
+    os.execv(program, [program, *arguments])
 
 
-def helm(arguments: list[str]) -> int:
-    """Render instead of installing; look at what there is, which may be nothing."""
-    program = os.environ["DOCS_HELM"]
-    if not REAL and arguments[:1] == ["upgrade"] and "--install" not in arguments:
-        arguments = [*arguments, "--install"]
-    if not REAL and arguments[:1] in (["install"], ["upgrade"]):
-        arguments = [*arguments, "--dry-run=client", "--take-ownership"]
-    elif not REAL and arguments[:1] in (["uninstall"], ["rollback"]):
-        arguments = [*arguments, "--dry-run"]
-    return _judge(_run(program, *arguments))
-
-
-def hookline(program: str, arguments: list[str]) -> int:
-    """The real parsers read the command line; nothing is run."""
-    command = [os.environ["DOCS_PYTHON"], "-m", "support.snippets.parsing", program, *arguments]
-    return subprocess.call(command, env=os.environ | {"PYTHONPATH": os.environ["DOCS_PYTHONPATH"]})
-
-
-def curl(arguments: list[str]) -> int:
-    """Its options must exist; nothing is asked for."""
-    program = os.environ.get("DOCS_CURL")
-    if not program:
-        return 0
-    known = set(re.findall(r"(?<!\S)(--[a-z0-9.-]+|-[A-Za-z0-9#:])(?=[, ])", _run(program, "--help", "all").stdout))
-    for argument in arguments:
-        options = [f"-{letter}" for letter in argument[1:]] if re.match(r"-[A-Za-z]", argument) else [argument]
-        for option in options:
-            if option.startswith("-") and option != "-" and option not in known:
-                return _wrong(f"curl: option {option}: is unknown", 2)
-            if option in ("-H", "-o", "-d", "-X", "-u", "-m", "-w"):
-                break
-    return 0
-
-
-def packages(name: str, arguments: Sequence[str]) -> int:
-    """What a page tells to install must be what its snippets are tested with; nothing is installed."""
-    if arguments[:2] == ["mod", "init"]:
-        return 0
-    if arguments[:1] not in (["install"], ["get"]):
-        return _wrong(f"{name} {' '.join(arguments)}: only installing is known here", 2)
-    interop = Path("tests", "support", "interop")
-    known = {"npm": interop / "js" / "package.json", "go": interop / "go" / "go.mod"}.get(
-        name, Path("requirements.lock")
-    )
-    text, extras = known.read_text("utf-8"), Path("pyproject.toml").read_text("utf-8")
-    for package in (item.partition("@")[0] for item in arguments[1:] if not item.startswith("-")):
-        base, _, extra = package.rstrip("]").partition("[")
-        if base == "hookline" and (not extra or f"\n{extra} = [" in extras):
-            continue
-        if not re.search(rf"(^|[\s\"]){re.escape(base.lower())}($|[\s\"=<>~])", text, re.MULTILINE):
-            return _wrong(f"{name}: no snippet is tested with {package}: {known} has it not", 1)
-    return 0
-
-
-def python(arguments: Sequence[str]) -> int:
-    """The module, the script, and the tests that are named must be there."""
-    paths = [
-        item.partition("::")[0] for item in arguments if re.match(r"(tests|hack|operator|docs|crds|charts)\b", item)
-    ]
-    if arguments[:1] == ["-m"]:
-        sys.path.insert(0, "tests")
-        if importlib.util.find_spec(arguments[1].partition(".")[0]) is None:
-            return _wrong(f"python: there is no module {arguments[1]}", 1)
-    elif not paths or arguments[0] != paths[0]:
-        return _wrong("python: only -m and scripts of the repository are known here", 1)
-    missing = [path for path in paths if not Path(path).exists()]
-    return _wrong(f"python: there is no {missing[0]}", 1) if missing else 0
-
-
-def _wrong(text: str, code: int) -> int:
-    sys.stderr.write(f"{text}\n")
-    return code
-
-
-def _bare(arguments: Sequence[str]) -> list[str]:
-    """Without the values of options that stand before the verb, and without what follows ``--``."""
-    bare, skip = [], False
-    for argument in arguments:
-        if argument == "--":
-            break
-        if not skip:
-            bare.append(argument)
-        skip = not skip and argument in ("-n", "--namespace", "--context", "--kubeconfig")
-    return bare
-
-
-def _namespaces(arguments: Sequence[str]) -> set[str]:
-    """Those that a command writes to: by option, and in the files that it names."""
-    found = set()
-    for number, argument in enumerate(arguments):
-        following = arguments[number + 1] if number + 1 < len(arguments) else ""
-        if argument in ("-n", "--namespace"):
-            found.add(following)
-        elif argument.startswith("--namespace="):
-            found.add(argument.partition("=")[2])
-        elif argument in ("-f", "--filename") and Path(following).is_file():
-            found |= set(re.findall(r"^ *namespace: ([a-z0-9-]+)$", Path(following).read_text("utf-8"), re.MULTILINE))
-    return found
-
-
-def _call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return _run(os.environ["DOCS_KUBECTL"], *arguments)
-
-
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    waits = sys.stdin if not sys.stdin.isatty() else subprocess.DEVNULL
-    return subprocess.run(command, stdin=waits, capture_output=True, text=True, timeout=_SECONDS, check=False)
-
-
-def _judge(done: subprocess.CompletedProcess[str]) -> int:
-    sys.stdout.write(done.stdout)
-    absent = _ABSENT.search(done.stderr) and not _WRONG.search(done.stderr)
-    if done.returncode and not (absent and not REAL):
+def hookline(name: str, arguments: list[str]) -> int:
+    """The real one; a stream is ended once it has said something, a server once it listens."""
+    command = [str(Path(os.environ["DOCS_PYTHON"]).parent / name), *arguments]
+    if "--follow" in arguments:
+        return _until(command, signal.SIGINT, r".", sys.stdout.fileno(), 130)
+    if arguments[:1] == ["new"] and "--non-interactive" not in arguments:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS)
+        # Without a terminal it names what it would have asked for; anything else is a wrong option.
+        if done.returncode == 2 and "--watch" in done.stderr:
+            return _looked_at("kubectl hookline" if name.startswith("kubectl") else name, arguments, "asks")
         sys.stderr.write(done.stderr)
-        return done.returncode
+        return done.returncode or 1
+    serves = arguments[:1] == ["run"] or (arguments[:2] == ["receive", "--config"] and "--check" not in arguments)
+    if not serves:
+        os.execv(command[0], command)
+    # What is the world's own operator's is left to it.
+    beside = ("--listen-port", "0", "--api-port", "0", "--namespace", "nobody", "--data-dir", str(HOME / "data"))
+    more = beside if arguments[0] == "run" else ()
+    command[2:2] = [*more, "--log-format", "json"] if more else []
+    return _until(command, signal.SIGTERM, r'"port": ?\d+|\blisten', None, 0)
+
+
+def _until(command: Sequence[str], ending: signal.Signals, words: str, shown: int | None, expected: int) -> int:
+    """Run until a line has these words, then end it; 0 when it ended as it should."""
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    deadline, said = time.monotonic() + _SECONDS, []
+    for line in process.stdout:
+        said.append(line.decode(errors="replace"))
+        if re.search(words, said[-1]) or time.monotonic() > deadline:
+            process.send_signal(ending)
+            break
+    rest, _ = process.communicate(timeout=_SECONDS)
+    found = re.search(words, "".join(said))
+    if process.returncode != expected or not found:
+        sys.stderr.write("".join(said) + rest.decode(errors="replace"))
+        return process.returncode or 1
+    if shown is not None:
+        sys.stdout.write("".join(said))
+    return 0
+
+
+def make(arguments: list[str]) -> int:
+    """The Makefile's own shell, not the snippet's: a dry run looks at files and runs nothing."""
+    command = ["make", "--dry-run", "--silent", *arguments]
+    done = subprocess.run(
+        command, env=os.environ | {"PATH": os.environ["DOCS_PATH"]}, capture_output=True, text=True, check=False
+    )
+    sys.stderr.write(done.stderr)
+    return done.returncode or _looked_at("make", arguments, "make")
+
+
+def pip(arguments: Sequence[str]) -> int:
+    """With no index, so that it takes only what all snippets are tested with."""
+    command = [os.environ["DOCS_PYTHON"], "-m", "pip", *arguments, "--no-index", "--disable-pip-version-check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    sys.stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
+    return done.returncode or int("does not provide the extra" in done.stderr)
+
+
+def python(arguments: list[str]) -> int:
+    """Tests must be there; a script of the repository says whether it knows its options."""
+    if arguments[:2] == ["-m", "pytest"]:
+        paths = [word.partition("::")[0] for word in arguments[2:] if not word.startswith("-")]
+        if missing := [path for path in paths if not Path(path).exists()]:
+            sys.stderr.write(f"pytest: there is no {missing[0]}\n")
+            return 1
+        return _looked_at(".venv/bin/python", arguments, "tests")
+    if not arguments or not re.match(r"(tests|hack)/", arguments[0]):
+        sys.stderr.write("python: only -m pytest and scripts of the repository are known here\n")
+        return 1
+    if not Path(arguments[0]).exists():
+        sys.stderr.write(f"python: there is no {arguments[0]}\n")
+        return 2
+    if len(arguments) == 1:
+        return _looked_at(".venv/bin/python", arguments, "bare")
+    environment = os.environ | {"PATH": os.environ["DOCS_PATH"]}
+    command = [os.environ["DOCS_PYTHON"], str(Path(arguments[0]).resolve()), "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    if unknown := [word for word in arguments[1:] if word.startswith("--") and word not in done.stdout]:
+        sys.stderr.write(f"{done.stderr[-1500:]}{arguments[0]} does not know {' '.join(unknown)}\n")
+        return done.returncode or 2
+    return done.returncode or _looked_at(".venv/bin/python", arguments, "script")
+
+
+def _looked_at(program: str, arguments: Sequence[str], why: str) -> int:
+    with (HOME / "looked-at").open("a", encoding="utf-8") as told:
+        told.write(f"{program} {shlex.join(arguments)}: {_REASONS[why]}\n")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[0]).name.partition("3")[0], sys.argv[1:]))
+    sys.exit(main(Path(sys.argv[0]).name, sys.argv[1:]))

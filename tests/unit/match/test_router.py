@@ -40,14 +40,14 @@ BY_TEAM = Source(
 
 
 def test_a_deletion_in_a_namespace_that_nobody_knows_any_more_is_told():
-    failures = []
+    failures: list[tuple[str, Exception]] = []
     assert matches(change(Operation.DELETED), source=BY_TEAM, failures=failures)
     assert not matches(change(Operation.DELETED), source=BY_TEAM, labels={"shop": {"team": "b"}})
     assert failures == []
 
 
 def test_any_other_change_in_an_unknown_namespace_is_no_match_and_not_silent():
-    failures = []
+    failures: list[tuple[str, Exception]] = []
     assert not matches(change(), source=BY_TEAM, failures=failures)
     assert [type(error) for _, error in failures] == [NamespaceUnknown]
     assert not matches(change(), source=BY_TEAM, labels={"shop": {}}, failures=failures)
@@ -165,13 +165,13 @@ def test_an_expression_is_asked_only_of_what_passes_all_else_and_once_per_subscr
 
 
 def test_an_expression_that_fails_on_an_object_is_no_match_and_is_told():
-    failures = []
+    failures: list[tuple[str, Exception]] = []
     assert not matches(change(), expression="an expression", answer=EvaluationError("no"), failures=failures)
     assert [uid for uid, _ in failures] == ["uid-subscription"]
 
 
 def test_an_expression_that_fails_is_told_once_however_many_sources_its_subscription_has():
-    failures = []
+    failures: list[str] = []
     router = Router(lambda _: None, lambda uid, error: failures.append(uid))
     wanted = subscription(expression="an expression")
     seen = change()

@@ -9,8 +9,8 @@ from cloudevents.core.formats.json import JSONFormat
 
 from hookline.errors import EvaluationError, RenderError
 from hookline.render.renderer import Renderer
-from hookline.spec import Content, Format, Operation
-from support.samples import DEPLOYMENTS, Payload, change, config_map, subscription
+from hookline.spec import Content, Format, Operation, Payload
+from support.samples import DEPLOYMENTS, change, config_map, subscription
 
 
 def render(seen, *, sequence=1, cluster="", limit=1 << 20, changed=(), transformed=None, **payload):

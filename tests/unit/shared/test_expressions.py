@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from hookline.errors import EvaluationError, ExpressionError, RenderError
-from hookline.expressions.asking import PORTION_BYTES, PORTION_TEXTS, Asking
+from hookline.expressions.asking import PORTION_BYTES, PORTION_TEXTS, TOGETHER, Asking
 from hookline.expressions.expression import (
     SLOW_TIMES,
     SLOW_WINDOW_SECONDS,
@@ -105,6 +105,17 @@ def test_it_is_known_whether_old_objects_are_needed(text, uses):
 
 # Portions.
 
+SHOP = ""
+
+
+def nobody(_: str) -> bool:
+    """Who is apart."""
+    return False
+
+
+def no_wait(_: str) -> float:
+    return 0.0
+
 
 def items(count, size=10):
     return [Question(change(obj=config_map(data={"a": "x" * size})), [Expression("a", False)]) for _ in range(count)]
@@ -121,36 +132,73 @@ def items(count, size=10):
     ids=["all", "as much as fits", "one at least", "not too many"],
 )
 def test_a_portion_is_bounded_so_that_others_get_their_turn(questions, first):
-    asking = Asking(questions)
-    portion = asking.portion()
+    asking = Asking(questions, nobody)
+    portion = asking.portion(SHOP)
     assert len(portion) == first
-    for _ in portion:
-        asking.answer(True)
-    assert len(asking.portion()) == sum(len(question.expressions) for question in questions) - first or first > 2
+    for item in portion:
+        asking.answer(item, True)
+    assert len(asking.portion(SHOP)) == sum(len(question.expressions) for question in questions) - first or first > 2
 
 
 def test_what_was_separated_is_asked_alone_and_what_failed_not_again():
-    asking = Asking(items(4))
-    first = asking.portion()
+    asking = Asking(items(4), nobody)
+    first = asking.portion(SHOP)
+    asking.put_back(SHOP, first)
     asking.separate([first[1]])
-    assert [item.number for item in asking.portion()] == [0]
-    asking.answer(True)
-    assert [item.number for item in asking.portion()] == [1]
+    assert asking.portion(SHOP) == first[:1]
+    asking.answer(first[0], True)
+    assert asking.portion(SHOP) == first[1:2]
+    asking.put_back(SHOP, first[1:2])
     asking.fail(first[1], EvaluationError("no"))
-    assert [item.number for item in asking.portion()] == [2, 3]
-    asking.answer(True)
-    asking.answer(True)
-    assert asking.portion() == []
+    assert asking.portion(SHOP) == first[2:]
+    for item in first[2:]:
+        asking.answer(item, True)
+    assert asking.lane(no_wait) is None
     assert [type(answer) for [answer] in asking.answered] == [bool, EvaluationError, bool, bool]
+
+
+def of(namespace: str) -> Expression:
+    return Expression(namespace, False, namespace=namespace)
+
+
+def test_a_namespace_that_is_apart_has_its_own_portions_after_the_others_and_nothing_is_asked_twice() -> None:
+    apart: set[str] = set()
+    asking = Asking([Question(change(), [of("a"), of("b"), of("c")])] * 2, apart.__contains__)
+    assert asking.lane(no_wait) == TOGETHER
+    portion = asking.portion(TOGETHER)
+    assert [item.expression.text for item in portion] == list("abcabc")
+    asking.answer(portion[0], True)
+    asking.put_back(TOGETHER, portion[1:])
+    apart |= {"a", "b"}
+    [c, last] = asking.portion(TOGETHER)
+    asking.answer(c, False)
+    asking.put_back(TOGETHER, [last])
+    [again] = asking.portion(TOGETHER)
+    assert again == last
+    asking.answer(again, True)
+    assert asking.lane({"a": 1.0, "b": 0.0}.__getitem__) == "b", "who need not wait is first"
+    assert [item.expression.text for item in asking.portion("b")] == ["b", "b"]
+    assert asking.lane(no_wait) == "a"
+    asking.refuse("a", EvaluationError("no time"))
+    assert asking.lane(no_wait) is None
+    assert [asking.answered[0][0], asking.answered[0][2], asking.answered[1][2]] == [True, False, True]
+    assert str(asking.answered[1][0]) == "no time"
+
+
+def test_one_namespace_alone_has_its_lane_and_is_never_apart():
+    asking = Asking([Question(change(), [of("a")] * 2)], {"a"}.__contains__)
+    assert asking.lane(no_wait) == "a"
+    assert len(asking.portion("a")) == 2
 
 
 def test_a_blown_fuse_answers_for_its_expression_and_for_no_other():
     blown = Expression("a", False, fuse_after(*[0.0] * SLOW_TIMES))
-    asking = Asking([Question(change(), [blown, Expression("b", False), blown])])
-    [item] = asking.portion()
+    asking = Asking([Question(change(), [blown, Expression("b", False), blown])], nobody)
+    [item] = asking.portion(SHOP)
     assert item.expression.text == "b"
-    asking.answer(True)
-    assert asking.portion() == []
+    asking.answer(item, True)
+    assert asking.portion(SHOP) == []
+    assert asking.lane(no_wait) is None
     assert ["not evaluated any more" in str(answer) for answer in asking.answered[0]] == [True, False, True]
 
 

@@ -15,13 +15,14 @@ import pytest
 
 import hookline.turns
 from hookline.errors import ExpressionError
+from hookline.expressions import budget
 from hookline.expressions.expression import SLOW_TIMES
 from hookline.flow import Flow
 from hookline.model import Counts, Finding, WatchCommit
 from hookline.observe.metrics import Metrics
 from hookline.outbox.sqlite import SqliteStore
 from hookline.settings import Settings
-from hookline.spec import Format, Payload, Subscription
+from hookline.spec import Format, NamespacesFrom, Payload, Source, Subscription
 from hookline.status.writer import StatusWriter
 from support.samples import CONFIG_MAPS, change, config_map, subscription
 
@@ -61,6 +62,9 @@ class Whole:
         changes = [change(obj=config_map(f"web-{n}", version=str(10 + n), data={"a": "x" * 10})) for n in numbers]
         return [(message.subscription, message.sequence) for message in await self.flow.sink(changes)]
 
+    def is_full(self, uid: str) -> bool:
+        return self.status._facts[uid].full
+
     def last_drop(self, uid: str) -> tuple[str, str]:
         drop = self.status._facts[uid].last_drop or {}
         return drop["reason"], drop["message"]
@@ -78,7 +82,9 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 WORK = "".join(f"cel.bind(v{n}, {f'v{n - 1} + v{n - 1}' if n else repr('x' * 10)}, " for n in range(21))
 WORK += "[0,1,2,3,4,5,6,7,8,9].all(i, [0,1,2,3,4,5,6,7,8,9].all(j, size(v20) > i + j))" + ")" * 21
 DEAR, DEAR_TRANSFORM = {"expression": WORK}, {"payload": Payload(transform=WORK)}
-TOO_LITTLE_TIME, TIME_ENOUGH = (Settings(expression_limit_milliseconds=limit) for limit in (1.0, 60_000.0))
+TOO_LITTLE_TIME, TIME_ENOUGH = (
+    Settings(expression_limit_milliseconds=limit, max_expression_share_per_namespace=0.0) for limit in (1.0, 60_000.0)
+)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +117,61 @@ async def test_the_same_expressions_pass_within_the_limit(store: SqliteStore):
     whole = Whole(store, TIME_ENOUGH)
     await whole.activate(subscription(uid="dear", **DEAR, **DEAR_TRANSFORM))
     assert await whole.tell(*range(SLOW_TIMES + 1)) == [("dear", n + 1) for n in range(SLOW_TIMES + 1)]
+    await whole.flow.asked.close()
+
+
+# 3,600 steps that add up numbers: some milliseconds, far below the limit.
+BUSY = "TERMS.all(a, TERMS.all(b, a + b + size(object.metadata.name) > 0))".replace("TERMS", str([1] * 60))
+
+
+def greedy(uid: str) -> Subscription:
+    """One of another namespace, which watches this one."""
+    source = Source("v1", "ConfigMap", NamespacesFrom.NAMES, namespaces=frozenset({"shop"}))
+    return subscription(uid=uid, namespace="greedy", sources=(source,), expression=BUSY)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.0], ids=["bounded", "the control"])
+async def test_a_namespace_without_time_left_for_its_expressions_does_not_hold_up_a_watch_that_others_share(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, share: float
+):
+    monkeypatch.setattr(budget, "BURST_SECONDS", 0.05)
+    monkeypatch.setattr(budget, "APART_SECONDS", 0.01)
+    whole = Whole(store, Settings(max_expression_share_per_namespace=share))
+    for number in range(3):
+        await whole.activate(greedy(f"busy-{number}"))
+    await whole.activate(subscription(uid="honest", expression="object.metadata.name.startsWith('web')"))
+    evaluated = 0
+    for _ in range(20):
+        told = [uid for uid, _ in await whole.tell(*range(5))]
+        assert told.count("honest") == 5
+        evaluated += len(told) - 5
+    assert (evaluated == 300) is (share == 0)
+    if share:
+        assert 0 < evaluated < 100
+        assert whole.last_drop("busy-0")[0] == "ExpressionFailed"
+        assert "processor time that they may take together (0.001 of a core)" in whole.last_drop("busy-0")[1]
+        assert sum(whole.status._facts[f"busy-{number}"].dropped for number in range(3)) == 300 - evaluated
+    await whole.flow.asked.close()
+
+
+async def test_on_a_watch_of_its_own_it_waits_and_loses_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(budget, "BURST_SECONDS", 0.05)
+    monkeypatch.setattr(budget, "EVIDENCE_SECONDS", 1e9)
+    whole = Whole(store, Settings(max_expression_share_per_namespace=0.02))
+    await whole.activate(greedy("busy"))
+    waited: list[float] = []
+    real = whole.flow.asked._evaluator._budgets.wait
+
+    def wait(namespace: str) -> float:
+        waited.append(real(namespace))
+        return waited[-1]
+
+    monkeypatch.setattr(whole.flow.asked._evaluator._budgets, "wait", wait)
+    for step in range(1000):
+        assert len(await whole.tell(*range(5))) == 5, step
+        if max(waited) > 0:
+            break
+    assert max(waited) > 0
     await whole.flow.asked.close()
 
 
@@ -170,11 +231,11 @@ async def test_others_get_their_turn_between_changes_that_take_long(
     async def other() -> None:
         nonlocal seen
         while True:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a turn
             seen += 1
 
     beside = asyncio.create_task(other())
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # let it begin
     before = seen
     await whole.tell(*range(8))
     got = seen - before
@@ -189,9 +250,9 @@ async def test_what_takes_more_room_than_may_wait_is_dropped_as_overflow_and_tol
     assert await whole.tell(0, 1) == [("a", 1)]
     assert whole.last_drop("a")[0] == "Overflow"
     whole.flow.counted({"a": Counts(pending=1, pending_bytes=600)})
-    assert whole.status._facts["a"].full
+    assert whole.is_full("a")
     whole.flow.counted({"a": Counts(pending=1)})
-    assert not whole.status._facts["a"].full
+    assert not whole.is_full("a")
     assert await whole.tell(2) == [("a", 2)], "when there is room again"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -51,8 +52,9 @@ def notes():
 def flow(notes):
     status = StatusWriter(ScriptedApi(), 1.0, lambda: 0.0)
     status.report(webhook(), Finding(1, True, "Valid", ""))
-    namespaces = SimpleNamespace(labels=lambda _: {})
-    made = Flow(Settings(), notes, {}, namespaces, None, status, Metrics(), lambda: 0.0)
+    namespaces: Any = SimpleNamespace(labels=lambda _: {})
+    discovery: Any = None  # nobody asks it
+    made = Flow(Settings(), notes, {}, namespaces, discovery, status, Metrics(), lambda: 0.0)
     made.join(notes, notes, notes)
     return made
 
@@ -75,7 +77,7 @@ async def test_a_request_gives_the_lane_another_chance_before_its_ping_is_sent(f
 
 @pytest.mark.parametrize(("gap", "told"), [("no place for it", 1), ("", 0)])
 async def test_what_is_put_out_of_force_by_a_quota_is_told_of_the_gap(flow, notes, monkeypatch, gap, told):
-    dropped = []
+    dropped: list[str] = []
     notes.drop = notes.drop_target = notes.forget = lambda uid: None
     notes.set_target = lambda target: None
     monkeypatch.setattr(flow._metrics, "dropped", dropped.append)

@@ -66,3 +66,9 @@ async def test_what_can_not_heal_is_not_waited_for(error: StoreError):
 async def test_without_an_election_a_second_process_does_not_wait_for_the_first():
     with pytest.raises(StoreInUse):
         await patiently(Scripted(open=[StoreInUse("in use")]).open, 0.0)
+
+
+async def test_each_reason_to_wait_is_logged_once_until_there_is_another(caplog: pytest.LogCaptureFixture):
+    reasons = ["full", "full", "full", "read-only", "full"]
+    await patiently(Scripted(open=[StoreError(reason) for reason in reasons]).open, 0.0)
+    assert [record.getMessage().rpartition(" ")[2] for record in caplog.records] == ["full", "read-only", "full"]

@@ -1,5 +1,7 @@
 """Dotted paths: reading them, following them, leaving them out."""
 
+from typing import Any
+
 import pytest
 
 from hookline import paths
@@ -32,7 +34,7 @@ def test_null_and_absent_are_different_values():
 
 
 def test_leaving_out_a_path_does_not_touch_the_shared_object():
-    shared = {"metadata": {"name": "web", "managedFields": [1]}, "data": {"a": "1"}}
+    shared: dict[str, Any] = {"metadata": {"name": "web", "managedFields": [1]}, "data": {"a": "1"}}
     trimmed = paths.without(shared, (("metadata", "managedFields"), ("absent", "x")))
     assert trimmed == {"metadata": {"name": "web"}, "data": {"a": "1"}}
     assert shared["metadata"]["managedFields"] == [1]

@@ -18,6 +18,7 @@ from hookline.errors import Forbidden, StoreError
 from hookline.observe.server import STOP_SECONDS
 from hookline.rooms import Rooms
 from hookline.settings import Settings
+from support.turns import turns
 
 IDLE = 10.0
 LISTENER_SECONDS = 10.0
@@ -44,30 +45,63 @@ class LeaseServer:
 
 
 async def stand_by(app: App, server: LeaseServer) -> None:
-    app.lease = Lease(server, "hookline", "hookline", "me")
+    lease = app.lease = app.vitals.lease = Lease(server, "hookline", "hookline", "me")
     app.vitals.standby = True
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await app.lease.acquire()
-    looking = asyncio.create_task(app.lease.acquire())
-    for _ in range(10):
-        await asyncio.sleep(0)
+            await lease.acquire()
+    looking = asyncio.create_task(lease.acquire())
+    await turns()
     looking.cancel()
 
 
 async def test_a_standby_that_sees_the_leader_is_ready(app: App):
     await stand_by(app, LeaseServer("leader"))
-    assert app._unready() == ""
+    assert app.vitals.unready() == ""
 
 
 async def test_a_standby_that_may_not_read_the_lease_is_not_ready_and_says_why(app: App):
     await stand_by(app, LeaseServer())
-    assert app._unready() == "the Lease can't be read or written: 403: leases.coordination.k8s.io is forbidden"
+    assert app.vitals.unready() == "the Lease can't be read or written: 403: leases.coordination.k8s.io is forbidden"
 
 
 def test_a_standby_is_not_ready_before_it_looked_at_the_lease(app: App):
-    app.lease, app.vitals.standby = Lease(LeaseServer("leader"), "hookline", "hookline", "me"), True
-    assert app._unready() == "the Lease was not read yet"
+    app.vitals.lease, app.vitals.standby = Lease(LeaseServer("leader"), "hookline", "hookline", "me"), True
+    assert app.vitals.unready() == "the Lease was not read yet"
+
+
+async def test_a_process_that_leads_is_not_ready_until_it_works_and_says_what_it_waits_for_once(
+    app: App, caplog: pytest.LogCaptureFixture
+):
+    def scraped(name: str) -> str:
+        (line,) = [line for line in app.metrics.render().decode().splitlines() if line.startswith(name)]
+        return line.rpartition(" ")[2]
+
+    app.store = app.health.watched(cast(Any, Store()))
+    await app.vitals.refresh_metrics(app.store)
+    assert app.vitals.unready() == "the operator is starting"
+    assert (scraped("hookline_leading "), scraped("hookline_ready ")) == ("1.0", "0.0")
+    for reason in ("no kind", "no kind", "forbidden", "no kind", ""):
+        app.vitals.waits(reason)
+        assert app.vitals.unready() == "the operator is starting" + (f": {reason}" if reason else "")
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ["no kind", "forbidden", "no kind"]
+    app.vitals.started, app.vitals.rooms = True, cast(Any, SimpleNamespace(listener=SimpleNamespace(alive=True)))
+    assert app.vitals.unready() == ""
+    app.vitals.rooms = None
+
+
+async def test_what_takes_more_than_a_moment_at_the_start_is_said_and_what_is_quick_is_not(
+    app: App, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    with app.vitals.unless_soon("waiting for the API server"):
+        await turns()
+    assert not caplog.records
+    monkeypatch.setattr(vitals, "SLOW_SECONDS", 0.0)
+    with app.vitals.unless_soon("waiting for the API server"):
+        await turns()
+        assert app.vitals.unready() == "the operator is starting: waiting for the API server"
+    assert [record.getMessage() for record in caplog.records] == ["not started yet: waiting for the API server"]
+    assert app.vitals.unready() == "the operator is starting"
 
 
 class Store:
@@ -116,7 +150,7 @@ async def test_a_scrape_is_answered_with_the_last_numbers_while_the_disk_hangs(
 ):
     monkeypatch.setattr(vitals, "SCRAPE_SECONDS", 0.0)
     wire(app, monkeypatch, 7.0, Store())
-    app.metrics.outbox({}, 4096, None)
+    app.metrics.outbox({}, 4096, 0, None)
     app.rooms.listener.restarts = 3
     async with asyncio.timeout(30):
         for _ in range(2):

@@ -9,7 +9,7 @@ webhook = Webhook(os.environ["WEBHOOK_SECRET"])
 
 
 class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
             webhook.verify(body, {name.lower(): value for name, value in self.headers.items()})
