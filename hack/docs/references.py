@@ -36,7 +36,8 @@ _SETTINGS = """# Settings
 
 What an administrator chooses. Each is a flag of `hookline run`, an environment variable, and, where it says so, a value
 of the chart under `settings`; a flag wins. A list is a flag that is repeated, or a variable with commas; a switch is a
-flag alone, or `true` or `false`."""
+flag alone, or `true` or `false`. A flag or a value that is none is refused; of a variable `HOOKLINE_…` that is none the
+log has a warning, with the nearest name."""
 
 
 def generated() -> dict[Path, str]:

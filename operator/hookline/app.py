@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from hookline import reasons
 from hookline.controller.lease import Lease
-from hookline.errors import Fenced, HooklineError, LeadershipLost
+from hookline.errors import Fenced, HooklineError, LeadershipLost, NotServed
 from hookline.kube import KubeClient
 from hookline.lead import lease_of, patiently, take_over
 from hookline.observe import jwks
@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OWN_API = f"{reasons.GROUP}/{reasons.VERSION}"
+INSTALL = ": install the CustomResourceDefinitions (crds.enabled of the chart, or config/crds)"
 RANGES_SECONDS = 300.0
 RESYNC_SECONDS = 15.0
 DEBTS_SECONDS = 30.0
@@ -70,7 +71,6 @@ class App:
         self.lease: Lease | None = None
         self.health = StoreHealth(time.monotonic, self.metrics.store_failed, self._fail, self._may_write)
         self.vitals = Vitals(self.metrics, self.health, settings.watch_idle_seconds)
-        self._started = False
         self._tasks: list[asyncio.Task[None]] = []
         self._renewal: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
@@ -80,7 +80,7 @@ class App:
             render=self.metrics.render,
             refresh=lambda: self.vitals.refresh_metrics(self.store),
             healthy=self.vitals.unhealthy,
-            ready=self._unready,
+            ready=self.vitals.unready,
             public_keys=self._public_keys,
             key_max_age=min(jwks.MAX_AGE_SECONDS, settings.key_overlap_seconds),
         )
@@ -117,7 +117,8 @@ class App:
         await _patiently(rooms.flow.begin)
         await _patiently(self._count)
         self._spawn(self._every(STORE_LOOK_SECONDS, self._look_at_store))
-        await rooms.ranges.first()
+        with self.vitals.unless_soon("waiting for the API server"):
+            await rooms.ranges.first()
         self._spawn(rooms.dispatcher.run())
         self._spawn(rooms.access.run())
         await self._first_look()
@@ -139,14 +140,14 @@ class App:
         ):
             self._spawn(self._every(seconds, work))
         gc.freeze()  # what is there now stays: a full collection need not look at it
-        self._started = True
+        self.vitals.started = True
         log.info("started", extra={"subscriptions": len(rooms.flow)})
 
     # Who leads.
 
     async def _take_the_lead(self) -> None:
         """Wait until this process leads, where there is an election, and open the outbox."""
-        self.lease = lease_of(self.settings, self.kube)
+        self.lease = self.vitals.lease = lease_of(self.settings, self.kube)
         if self.lease is None:
             await _patiently(self.store.open)
             return
@@ -196,10 +197,12 @@ class App:
                     await self.rooms.reconciler.resync()
                     listed = True
                 await self.rooms.reconciler.drain()
+                self.vitals.waits("")
                 if not self.rooms.reconciler.failed or time.monotonic() > until:
                     return
             except HooklineError as error:
-                log.warning("the subscriptions can't be read yet: %s", error)
+                advice = INSTALL if isinstance(error, NotServed) else ""
+                self.vitals.waits(f"the subscriptions can't be read: {error}{advice}")
             await asyncio.sleep(START_RETRY_SECONDS)
             self.rooms.reconciler.enqueue_unresolved()
 
@@ -209,7 +212,7 @@ class App:
 
     async def _stop(self) -> None:
         """Stop working, close the outbox, and only then let another process lead."""
-        log.info("stopping", extra={"in_flight": self.rooms.dispatcher.in_flight if self._started else 0})
+        log.info("stopping", extra={"in_flight": self.rooms.dispatcher.in_flight if self.vitals.started else 0})
         if self.api is not None:
             await self.api.stop()
         if self.vitals.rooms is not None:
@@ -296,27 +299,18 @@ class App:
         self.rooms.reconciler.enqueue_unresolved()
 
     def _public_keys(self, namespace: str, name: str) -> Sequence[str] | None:
-        return self.rooms.status.public_keys(namespace, name) if self._started else None
+        return self.rooms.status.public_keys(namespace, name) if self.vitals.started else None
 
     def _uid_of(self, namespace: str, name: str) -> str | None:
         return self.rooms.reconciler.uid_of(namespace, name)
 
     def _unreadable(self) -> tuple[str, str] | None:
         """Why nobody can read deliveries here now, as a reason and a sentence."""
-        if self._started and self._may_write():
+        if self.vitals.started and self._may_write():
             return None
-        if self.vitals.standby or self._started:
+        if self.vitals.standby or self.vitals.started:
             return "NotLeader", "another pod has the outbox: ask the one that leads"
         return "ServiceUnavailable", "the operator is starting"
-
-    def _unready(self) -> str:
-        if failing := self.health.failing:
-            return f"the outbox fails: {failing}"
-        if self.vitals.standby:  # as ready as it can be: a rollout must not wait for the leader's end to end the leader
-            return "" if self.lease is None or self.lease.holder else self.lease.problem
-        if not self._started:
-            return "the operator is starting"
-        return "" if self.rooms.listener.alive else "the controller's thread is not running"
 
 
 async def _patiently(work: Callable[[], Awaitable[T]]) -> T:

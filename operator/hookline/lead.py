@@ -54,13 +54,17 @@ async def take_over(store: Store, lease: Lease, epoch: int, retry: float) -> Non
 async def patiently(work: Callable[[], Awaitable[T]], retry: float, *transient: type[StoreError]) -> T:
     """Do it until the store lets it be done, e.g. until its volume has room, every ``retry`` seconds.
 
-    An error of a more special class can't heal by waiting and is raised, unless it is one of ``transient``.
+    An error of a more special class can't heal by waiting and is raised, unless it is one of ``transient``. The log has
+    each reason once, until there is another.
     """
+    said = ""
     while True:
         try:
             return await work()
         except StoreError as error:
             if type(error) not in (StoreError, *transient):
                 raise
-            log.warning("waiting for the outbox: %s", error)
+            if str(error) != said:
+                said = str(error)
+                log.warning("waiting for the outbox: %s", said)
             await asyncio.sleep(retry)

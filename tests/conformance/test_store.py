@@ -77,6 +77,7 @@ class TestOpenAndClose:
             lambda s: s.deliveries_of(A, ["msg_0001"]),
             lambda s: s.follow(A, lambda _: None),
             lambda s: s.size(),
+            lambda s: s.free(),
         ],
     )
     async def test_calls_after_close_raise(self, store, call: Callable[[Store], Awaitable[Any]]):
@@ -259,7 +260,7 @@ class TestSubscriptions:
     async def test_others_get_their_turn_while_one_with_very_much_is_forgotten(self, store):
         await add(store, *(message(number, A) for number in range(20_000)))
         forgetting = asyncio.create_task(store.forget_subscription(A))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # let it begin
         await add(store, message(1, B))
         assert not forgetting.done()
         await forgetting
@@ -466,6 +467,16 @@ class TestPrune:
         fresh = await restart(store, store_factory)
         assert await fresh.size() < full / 10
         await fresh.close()
+
+    async def test_room_that_was_freed_is_told_and_used_before_the_store_grows(self, store):
+        await finish(store, Outcome.DELIVERED, *(message(n, body=bytes(100_000)) for n in range(40)))
+        await add(store, *(message(n, body=bytes(100_000)) for n in range(40, 100)))  # so that most is in use
+        assert await store.free() < 100_000
+        await prune(store, EVER, EVER, 40)
+        freed = await store.free()
+        assert 39 * 100_000 < freed < await store.size() / 2
+        await add(store, *(message(n, body=bytes(100_000)) for n in range(100, 120)))
+        assert await store.free() < freed - 19 * 100_000
 
 
 class TestRestart:

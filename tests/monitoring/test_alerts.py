@@ -56,7 +56,8 @@ def test_the_control_an_alert_with_a_threshold_out_of_reach_does_not_fire(promto
 
 
 def test_the_fixtures_have_a_case_of_each_alert_in_which_it_fires_and_one_in_which_it_does_not():
-    fires, silent = set(), set()
+    fires: set[str] = set()
+    silent: set[str] = set()
     for case in yaml.safe_load(FIXTURES.read_text())["tests"]:
         for asked in case["promql_expr_test"]:
             (fires if asked["exp_samples"] else silent).update(re.findall(r'alertname="(\w+)"', asked["expr"]))

@@ -30,6 +30,8 @@ def run(options: Namespace) -> int:
     settings = Settings.chosen(options, os.environ)
     configure_logs(settings.log_level, settings.log_format)
     capture()
+    for name, nearest in Settings.unknown(os.environ):
+        log.warning("%s is no setting and counts for nothing%s", name, f": did you mean {nearest}?" if nearest else "")
     app = App(settings)
     try:
         asyncio.run(app.run())

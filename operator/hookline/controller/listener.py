@@ -22,6 +22,10 @@ from hookline.kube import Access
 OnObject = Callable[[str | None, Mapping[str, Any]], None]
 
 log = logging.getLogger(__name__)
+
+# A warning of each start, and always so here: signals are the app's, and kopf has a thread of its own.
+EXPECTED = "OS signals are ignored: running not in the main thread."
+logging.getLogger("kopf._core.reactor.running").addFilter(lambda record: record.msg != EXPECTED)
 BEAT_SECONDS = 1.0
 RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 

@@ -105,6 +105,14 @@ class Lane:
             rated = max(rated, self.share.bucket.ready_at(now))
         return max(self._held_back, self.breaker.ready_at(now), rated)
 
+    def held(self, now: float) -> bool:
+        """Whether what waits does so for its endpoint or by its owner's wish: trouble, a Retry-After, its rate limit.
+
+        Not for what several lanes have together, which is none of theirs to choose.
+        """
+        limited = self._bucket is not None and now < self._bucket.ready_at(now)
+        return self.breaker.open or now < self._held_back or limited
+
     @property
     def places(self) -> int:
         """How many attempts may be under way at the same time."""

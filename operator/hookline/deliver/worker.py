@@ -100,6 +100,11 @@ class Dispatcher:
         lane = self._lanes.get(subscription)
         return lane is not None and lane.open
 
+    def held(self, subscription: str) -> bool:
+        """Whether its messages wait for their endpoint now, or for their own rate limit; see ``Lane.held``."""
+        lane = self._lanes.get(subscription)
+        return lane is not None and lane.held(self._clock())
+
     def set_target(self, target: Target) -> None:
         """Add a subscription, or change where and how its messages go; the claimed ones follow.
 

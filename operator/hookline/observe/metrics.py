@@ -54,9 +54,16 @@ class Metrics:
             "hookline_outbox_messages", "Messages in the outbox, by state.", ["state"], registry=registry
         )
         self._outbox_bytes = Gauge("hookline_outbox_bytes", "Size of the outbox on its volume.", registry=registry)
+        self._outbox_free = Gauge(
+            "hookline_outbox_free_bytes",
+            "How much of that size holds nothing: what comes next goes there before the file grows.",
+            registry=registry,
+        )
         self._oldest = Gauge(
             "hookline_outbox_oldest_due_timestamp_seconds",
-            "When the message that is due longest became due, of those that may be sent; 0 with none.",
+            "When the message that is due longest became due, of those that may be sent, or could be sent, if that was "
+            "later; 0 with none. Those whose endpoint is in trouble (its circuit breaker is open) or asked to wait "
+            "(Retry-After), or that their own rate limit holds back, do not count.",
             registry=registry,
         )
         self._attempts = Counter(
@@ -141,7 +148,12 @@ class Metrics:
             "hookline_store_failing", "1 while the outbox can't be read or written.", registry=registry
         )
         self._leading = Gauge(
-            "hookline_leading", "1 while this process works, 0 while it stands by.", registry=registry
+            "hookline_leading", "1 while this process is the one to work, 0 while it stands by.", registry=registry
+        )
+        self._ready = Gauge(
+            "hookline_ready",
+            "1 while /readyz answers 200; a process works where hookline_leading is 1, too.",
+            registry=registry,
         )
         self._lag = Gauge(
             "hookline_event_loop_lag_seconds",
@@ -256,9 +268,10 @@ class Metrics:
         """A call of the outbox failed."""
         self._store_errors.labels(operation).inc()
 
-    def life(self, *, leading: bool, store_failing: bool, lag: float) -> None:
-        """How the process is: whether it works or stands by, whether its outbox fails, how late its loop was."""
+    def life(self, *, leading: bool, ready: bool, store_failing: bool, lag: float) -> None:
+        """Whether the process leads or stands by, is ready for that, its outbox fails, and how late its loop was."""
         self._leading.set(leading)
+        self._ready.set(ready)
         self._store_failing.set(store_failing)
         self._lag.set(lag)
 
@@ -270,12 +283,13 @@ class Metrics:
         """So many status patches were written since the last call."""
         self._patches.inc(count)
 
-    def outbox(self, counts: Mapping[str, Counts], size: int, oldest_due: float | None) -> None:
-        """The state of the outbox."""
+    def outbox(self, counts: Mapping[str, Counts], size: int, free: int, oldest_due: float | None) -> None:
+        """The state of the outbox: messages by subscription, bytes, of these those that are free, the oldest due."""
         self._outbox.labels("pending").set(sum(item.pending for item in counts.values()))
         self._outbox.labels("delivered").set(sum(item.delivered for item in counts.values()))
         self._outbox.labels("dead").set(sum(item.dead for item in counts.values()))
         self._outbox_bytes.set(size)
+        self._outbox_free.set(free)
         self._oldest.set(oldest_due or 0)
 
     def controller_restarted(self, count: int) -> None:

@@ -256,6 +256,10 @@ class SqliteStore:
         """See ``Store.size``."""
         return await self._writer.submit(lambda s: s.database.size(), writes=False)
 
+    async def free(self) -> int:
+        """See ``Store.free``."""
+        return await self._writer.submit(lambda s: s.database.free(), writes=False)
+
 
 def _give_back(writer: Writer, claimed: Sequence[Claimed], broken: Iterable[int]) -> None:
     """Release what a cancelled ``claim`` had claimed: nobody was told of it."""

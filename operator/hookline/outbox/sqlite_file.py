@@ -23,11 +23,11 @@ _LOG_LIMIT_BYTES = 64 * 1024 * 1024
 _LOG_PAGES = 4000
 _PIECE = 64 * 1024  # SQLite writes less than 128 KiB at once
 
-_LOOK = "look at it with `hookline outbox check`"
+_LOOK = "look at it with `hookline outbox check`; "
 _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (apsw.FullError, "its volume is full: enlarge it or make room; it goes on by itself"),
-    (apsw.CorruptError, f"its file is damaged: {_LOOK}; restore it, or move it away to start with an empty outbox"),
-    (apsw.NotADBError, f"its file is not a database: {_LOOK}; restore it, move it away, or name another path"),
+    (apsw.CorruptError, f"its file is damaged: {_LOOK}restore it, or move it away to start with an empty outbox"),
+    (apsw.NotADBError, f"its file is not a database: {_LOOK}restore it, move it away, or name another path"),
     (apsw.CantOpenError, "its file can't be opened: check that the directory exists and is writable"),
     (OSError, "its file can't be opened: check the mount and the file's owner"),
     (apsw.ReadOnlyError, "its file is read-only: check the mount and the file's owner"),
@@ -41,11 +41,16 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], type[StoreError]], ...] = (
 )
 
 
-def store_error(path: Path, error: BaseException) -> StoreError:
-    """Say what went wrong with the outbox at ``path``, and what to do about it. Keeps ``error`` as the cause."""
+def store_error(path: Path, error: BaseException, *, looking: bool = False) -> StoreError:
+    """Say what went wrong with the outbox at ``path``, and what to do about it. Keeps ``error`` as the cause.
+
+    ``looking``: it is being looked at already.
+    """
     if isinstance(error, StoreError):
         return type(error)(*error.args)
     advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), "the call was refused")
+    if looking:
+        advice = advice.replace(_LOOK, "")
     kind = next((kind for causes, kind in _KINDS if isinstance(error, causes)), StoreError)
     failure = kind(f"outbox {path}: {advice} ({type(error).__name__}: {error})")
     failure.__cause__ = error
@@ -81,6 +86,11 @@ class Database:
         """Bytes of the file and of its log."""
         log = self._path.with_name(self._path.name + "-wal")
         return sum(file.stat().st_size for file in (self._path, log) if file.exists())
+
+    def free(self) -> int:
+        """Bytes of the file's pages that hold nothing."""
+        free: int = self.connection.pragma("freelist_count") * self.connection.pragma("page_size")
+        return free
 
     def close(self) -> None:
         """Close the file, then let the next process in."""

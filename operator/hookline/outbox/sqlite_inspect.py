@@ -85,13 +85,13 @@ class Inspector:
                 self._know()
                 self._stack = self._stack.pop_all()
         except (apsw.Error, OSError) as error:
-            raise store_error(self._path, error) from error
+            raise store_error(self._path, error, looking=True) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stack.close()
         if isinstance(error, apsw.Error):
-            raise store_error(self._path, error) from error
+            raise store_error(self._path, error, looking=True) from error
 
     def check(self) -> list[str]:
         """What is wrong, a sentence each; empty when all is well. What is sealed is opened where the keys are there."""

@@ -156,3 +156,6 @@ class Store(Protocol):
 
     async def size(self) -> int:
         """Bytes that the store takes on its volume (the log included)."""
+
+    async def free(self) -> int:
+        """How many of these bytes hold nothing: what comes next goes there before the store takes more."""

@@ -257,3 +257,18 @@ def test_a_large_claim_leaves_the_bounds_on_retries_and_bytes_as_they_are():
     lane.accept(claims(1, size=ROOM // 4), NOW + 0.8)
     wish = wished(lane, NOW + 0.8)
     assert (wish.messages, wish.retries, wish.room) == (255, 6, PIECE)
+
+
+def test_what_waits_for_its_endpoint_or_its_own_rate_limit_is_held_and_what_waits_for_others_is_not():
+    assert not Lane(TARGET).held(NOW)
+    assert broken(Lane(TARGET)).held(NOW)
+    told_to_wait = Lane(TARGET)
+    told_to_wait.hold_back(NOW + 60)
+    assert told_to_wait.held(NOW + 59)
+    assert not told_to_wait.held(NOW + 60)
+    limited = Lane(dataclasses.replace(TARGET, rate=RateLimit(1, 2)))
+    limited.accept(claims(3), NOW)
+    assert not limited.held(NOW)
+    assert took(limited, 3) == [1, 2]
+    assert limited.held(NOW)
+    assert not limited.held(NOW + 1)

@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 from pathlib import Path
+from typing import Any
 
 import kopf
 import pytest
@@ -171,7 +172,7 @@ def test_fields_of_others_are_not_taken_for_ours(written):
 
 def test_kopfs_own_object_logger_writes_such_a_line(written):
     lines = written()
-    body = {"metadata": {"name": "web", "namespace": "shop", "uid": "1"}, "kind": "K", "apiVersion": "v1"}
+    body: Any = {"metadata": {"name": "web", "namespace": "shop", "uid": "1"}, "kind": "K", "apiVersion": "v1"}
     LocalObjectLogger(body=kopf.Body(body), settings=kopf.OperatorSettings()).warning("Handler failed: %r", HOSTILE)
     assert lines.last["logger"] == "kopf.objects"
 
@@ -236,10 +237,10 @@ def test_addresses_and_urls_are_masked(text, masked):
     ("style", "terminal", "is_json"),
     [("auto", True, False), ("auto", False, True), ("json", True, True), ("text", False, False)],
 )
-def test_auto_is_text_on_a_terminal_and_json_elsewhere(written, style, terminal, is_json):
+def test_auto_is_text_on_a_terminal_and_json_elsewhere(written, style, terminal, is_json, monkeypatch):
     written()
     stream = io.StringIO()
-    stream.isatty = lambda: terminal
+    monkeypatch.setattr(stream, "isatty", lambda: terminal)
     logs.configure("info", style, stream)
     log.info("x")
     assert stream.getvalue().startswith("{") is is_json

@@ -50,7 +50,7 @@ def test_a_verdict_is_a_line_at_debug_with_all_that_is_known(caplog):
 
 def test_at_info_a_verdict_costs_no_line_and_no_name(caplog):
     caplog.set_level(logging.INFO, LOGGER)
-    asked = []
+    asked: list[str] = []
     journal = Journal(asked.append)
     for outcome in (Outcome.RETRY, Outcome.DELIVERED):
         journal.attempted(attempt(outcome=outcome), None)

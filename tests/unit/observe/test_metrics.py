@@ -113,10 +113,11 @@ def test_a_ping_that_fails_is_an_attempt_and_no_dead_letter():
 
 def test_the_outbox_is_summed_over_all_subscriptions():
     metrics = Metrics()
-    metrics.outbox({"a": Counts(1, 2, 3), "b": Counts(10, 20, 30)}, 4096, 123.0)
+    metrics.outbox({"a": Counts(1, 2, 3), "b": Counts(10, 20, 30)}, 4096, 1024, 123.0)
     assert value(metrics, "hookline_outbox_messages", state="pending") == 11
     assert value(metrics, "hookline_outbox_messages", state="dead") == 33
     assert value(metrics, "hookline_outbox_bytes") == 4096
+    assert value(metrics, "hookline_outbox_free_bytes") == 1024
     assert value(metrics, "hookline_outbox_oldest_due_timestamp_seconds") == 123
 
 

@@ -6,11 +6,12 @@ import re
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 
 from hookline.errors import SettingsError
-from hookline.model import Attempt, Claimed, Message, Outcome, Target, Verdict
+from hookline.model import Attempt, Claimed, Message, Outcome, SigningKeys, Target, Verdict
 from hookline.observe.tracing import attempt_id, make_tracer, trace_ids, traceparent
 from hookline.observe.tracing_queue import Limits, SendQueue
 from hookline.spec import RetryPolicy
@@ -121,7 +122,7 @@ def test_what_is_not_sampled_is_sent_on_as_such_and_not_exported(monkeypatch, sa
 def test_a_span_holds_the_host_but_neither_path_nor_query_nor_credentials(monkeypatch):
     url = "https://user:s3cret@hooks.example.com:8443/s3cret?s3cret=s3cret"
     retry = RetryPolicy((1.0,), 60.0)
-    target = Target("uid", "shop", "orders", url, (("x", "s3cret"),), None, (), 5.0, retry, 1)
+    target = Target("uid", "shop", "orders", url, (("x", "s3cret"),), SigningKeys((), ()), (), 5.0, retry, 1)
     with Collector() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
@@ -144,7 +145,9 @@ class Sending:
 
     def __init__(self):
         self.go, self.begun = threading.Event(), threading.Event()
-        self.batches, self.counts, self.problem = [], {}, ""
+        self.batches: list[list[int]] = []
+        self.counts: dict[str, int] = {}
+        self.problem = ""
 
     def __call__(self, batch):
         self.begun.set()
@@ -156,6 +159,9 @@ class Sending:
 
     def counted(self, what, number):
         self.counts[what] = self.counts.get(what, 0) + number
+
+    def has_failed(self, times: int) -> bool:
+        return self.counts.get("export_failed") == times
 
 
 def test_a_full_queue_drops_and_counts_and_never_waits():
@@ -185,7 +191,7 @@ def test_a_failing_export_is_counted_said_once_and_does_not_end_the_thread(caplo
     queue = SendQueue(sending, sending.counted, Limits(queue=10, batch=1, delay=0.001))
     for number in range(3):
         queue.put(number)
-        eventually(lambda number=number: sending.counts.get("export_failed") == number + 1, "it fails")
+        eventually(partial(sending.has_failed, number + 1), "it fails")
     sending.problem = ""
     queue.put(3)
     queue.close(30)
