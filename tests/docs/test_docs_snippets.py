@@ -1,10 +1,14 @@
-"""Every fenced block of README.md, SECURITY.md and docs/ is run, applied or read by the one whom it is for."""
+"""Every fenced block of README.md, SECURITY.md and docs/ is run, applied or read by the one whom it is for.
+
+Here are those that need no operator; test_docs_commands.py and test_docs_stories.py have the rest.
+"""
 
 import pytest
 
 from support.snippets.blocks import of_all
+from support.snippets.check import ELSEWHERE
 
-BLOCKS = of_all()
+BLOCKS = [block for block in of_all() if block.language not in ELSEWHERE]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)

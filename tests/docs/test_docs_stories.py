@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import socket
 import subprocess
 import sys
@@ -21,11 +20,11 @@ from standardwebhooks import Webhook
 from controlplane import ControlPlane
 from support.cluster import Kubectl, eventually
 from support.live import LiveOperator, LiveReceiver
-from support.snippets import shell
+from support.snippets import listed, outputs, shell
 from support.snippets.blocks import ROOT, Block, blocks, files
+from support.snippets.carrying import SHELLS
+from support.snippets.node import Node
 from support.snippets.shell import Ground
-
-REAL = {"DOCS_REAL": "1"}
 
 
 class Page:
@@ -34,7 +33,8 @@ class Page:
     def __init__(self, path: str, ground: Ground, replaced: dict[str, str]) -> None:
         self._replaced = replaced
         self.blocks = [self._block(block) for block in blocks((ROOT / path).read_text(), path)]
-        self._ground = replace(ground, more=REAL)
+        self._ground = ground
+        self._run: set[int] = set()
         self.room = path
         self._ground.room(path, files(self.blocks))
 
@@ -50,12 +50,17 @@ class Page:
         return found
 
     def run(self, containing: str) -> str:
-        return shell.run(self.one(containing), self._ground, {}, room=self.room)
+        """Run a block, whose output must be as the page has it."""
+        block = self.one(containing)
+        said = shell.run(block, self._ground, {}, room=self.room)
+        outputs.compare(block, said)
+        self._run.add(block.line)
+        return said
 
-
-def columns(text: str) -> list[list[str]]:
-    """The heads of the tables in an output."""
-    return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if line.startswith("NAME ")]
+    def end(self) -> None:
+        """Every block was run, and what was only looked at is listed."""
+        assert [block.place for block in self.blocks if block.language in SHELLS and block.line not in self._run] == []
+        assert shell.looked_at(self._ground, self.room) == listed.commands(self.room)
 
 
 @pytest.fixture
@@ -74,8 +79,8 @@ def test_the_readme_s_example_does_what_the_readme_says(fresh, tmp_path):
     operator = LiveOperator(plane.kubeconfig, tmp_path / "operator", receiver.ca_pem, "--namespace", "shop")
     try:
         operator.start()
+        page.run("make demo")
         said = page.run("kubectl wait --for=condition=Ready")
-        assert columns(said) == columns(page.one("kubectl wait").text)
         labels = {"app": "orders"}
         container = {"name": "orders", "image": "orders"}
         template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
@@ -101,6 +106,7 @@ def test_the_readme_s_example_does_what_the_readme_says(fresh, tmp_path):
         secret = said.split()[-1]
         assert all(Webhook(secret).verify(request.body, dict(request.headers)) for request in receiver.requests)
         assert receiver.bodies[-1] == {"text": "orders is failing"}
+        page.end()
     finally:
         operator.kill()
         receiver.close()
@@ -111,30 +117,35 @@ def test_the_five_minutes_of_the_start_page(fresh, tmp_path):
     kubectl = Kubectl(plane)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    page = Page("docs/start.md", ground, {"receiver.hookline-start.svc:8080$": f"localhost:{port}$"})
+    there, here = "receiver.hookline-start.svc:8080", f"localhost:{port}"
+    page = Page("docs/start.md", ground, {f"{there}{end}": f"{here}{end}" for end in "$ "})
     running: list[Any] = []
+    logs = {"hookline": tmp_path / "operator" / "operator.log", "hookline-start": tmp_path / "receiver" / "log"}
+    node = Node(plane, logs).__enter__()
     try:
         page.run("helm install")
         running.append(_operator(kubectl, plane, tmp_path))
         page.run("kubectl create namespace hookline-start")
         running.append(_receiver(kubectl, port, tmp_path / "receiver"))
         page.run("kubectl apply -f subscription.yaml")
-        said = page.run("create configmap greeting")
-        assert columns(said) == columns(page.one("create configmap greeting").text)
-        log = tmp_path / "receiver" / "log"
+        log = logs["hookline-start"]
+        page.run("create configmap greeting")
         eventually(lambda: "specversion" in log.read_text(), "the script has printed it")
-        assert "greetings" in kubectl("describe", "whsub", "greetings", "-n", "hookline-start")
+        assert "greetings" in page.run("describe whsub greetings")
     except AssertionError as error:
-        logs = [path.read_text()[-3000:] for path in tmp_path.rglob("*log")]
-        raise AssertionError("\n".join([str(error), *logs])) from None
+        told = [path.read_text()[-3000:] for path in tmp_path.rglob("*log") if path.is_file()]
+        raise AssertionError("\n".join([str(error), *told])) from None
     finally:
         for process in running:
             process.kill()
             if isinstance(process, subprocess.Popen):
                 process.wait()
-    # The controller of volumes, which takes this away, does not run here.
-    kubectl("patch", "pvc", "hookline", "-n", "hookline", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
-    page.run("helm uninstall")
+    try:
+        node.drain()
+        page.run("helm uninstall")
+    finally:
+        node.__exit__()
+    page.end()
     kinds = kubectl("get", "customresourcedefinitions", "-o", "name")
     assert "hookline.dev" not in kinds
 

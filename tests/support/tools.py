@@ -37,7 +37,7 @@ class Tool(NamedTuple):
 
 TOOLS: Mapping[str, Tool] = {  # in the order of building
     "the control plane": Tool(
-        frozenset({"control_plane", "plane", "kube", "audited", "fresh", "build"}),
+        frozenset({"control_plane", "plane", "kube", "audited", "fresh", "world", "build"}),
         binaries.is_built,
         lambda: binaries.provide(io.StringIO()),
     ),
