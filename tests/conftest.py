@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,12 @@ from support.rights import EVERYBODY_SEES_EVERYTHING
 _CRDS = Path(__file__).resolve().parents[1] / "crds"
 _NEEDED = pytest.StashKey[dict[Path, set[str]]]()
 _BUILDING = pytest.StashKey[subprocess.Popen[bytes] | None]()
+
+
+def pytest_configure() -> None:
+    """Let children be interrupted, as some tests do, also where the run is in the background of a shell."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ from hookline.deliver.lane import Lane
 from hookline.deliver.share import Share, Shares
 from hookline.deliver.verdict import Response
 from hookline.deliver.worker import Dispatcher
-from hookline.model import Message, Target, WatchCommit
+from hookline.model import Claimed, Message, Target, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
 from support.dispatching import JUDGE, Attempts
 from support.sending import message, target
@@ -48,8 +48,7 @@ class Sender:
         self.most[namespace] = max(self.most[namespace], self.bytes[namespace])
         self._changed.set()
         try:
-            if namespace == "hung":
-                await self.open.wait()
+            await (self.open.wait() if namespace == "hung" else asyncio.sleep(0))
         finally:
             self.busy[namespace] -= 1
             self.bytes[namespace] -= len(message.body)
@@ -157,32 +156,98 @@ def test_all_namespaces_together_hold_a_bounded_number_of_bytes_and_each_may_hav
 
 
 def test_what_a_round_has_promised_is_not_promised_twice():
-    one = Share()
+    shares = Shares()
+    one = shares.of("busy")
     lanes = [Lane(lane("busy", number), one) for number in range(1000)]
     promised = sum(one.reserve(each) for each in lanes)
     assert promised == share.NAMESPACE_BYTES // share.PIECE
     assert not one.feeds
-    one.reserved = 0
-    assert len(one.fed()) == 1000 - promised
+    shares.settle()
+    assert one.fed() == lanes[promised : 2 * promised], "who waited longest, and as many as there is room for"
 
 
 def test_all_namespaces_together_make_a_bounded_number_of_attempts_and_each_may_have_a_floor():
     shares = Shares()
     kept = [shares.of(f"n{number}") for number in range(4)]
+    anybody = Lane(lane("busy", 0))
     for one in kept[:2]:
-        one.begin(share.ATTEMPTS)
+        for _ in range(share.ATTEMPTS):
+            one.begin(anybody)
     assert [one.places for one in kept] == [0, 0, share.FLOOR_ATTEMPTS, share.FLOOR_ATTEMPTS]
-    kept[0].begin(-share.ATTEMPTS)
+    for _ in range(share.ATTEMPTS):
+        kept[0].end()
     assert kept[3].places == share.ATTEMPTS
+
+
+def waiting(one: Share, count: int) -> list[Lane]:
+    """So many lanes, each with a message and without a place."""
+    lanes = [Lane(lane("busy", number), one) for number in range(count)]
+    for _ in range(one.places):
+        one.begin(Lane(lane("busy", 99)))
+    for number, each in enumerate(lanes):
+        each.accept([Claimed(number, message(number), 0, 1.0)], 1.0)
+        one.block(each)
+    return lanes
 
 
 def test_of_those_that_wait_for_a_place_as_many_may_try_as_there_are_places_the_longest_first():
     one = Share()
-    lanes = [Lane(lane("busy", number), one) for number in range(5)]
-    one.begin(share.ATTEMPTS)
-    for each in lanes:
-        one.block(each)
-    assert (one.feeds, one.fed()) == (False, set())
-    one.begin(-2)
+    lanes = waiting(one, 5)
+    assert (one.feeds, one.fed()) == (False, [])
+    one.end()
+    one.end()
     assert one.feeds
-    assert one.fed() == set(lanes[:2])
+    assert one.fed() == lanes[:2]
+    assert (one.feeds, one.fed()) == (False, []), "the two have not begun yet"
+    assert [one.places_for(each) for each in lanes] == [1, 1, 0, 0, 0]
+
+
+def test_a_turn_that_is_not_used_goes_to_the_next_and_who_has_nothing_to_send_has_none():
+    one = Share()
+    lanes = waiting(one, 4)
+    lanes[1].close()
+    one.end()
+    assert one.fed() == lanes[:1]
+    one.renounce(lanes[0])
+    assert one.fed() == lanes[2:3]
+
+
+async def test_lanes_that_never_run_dry_take_turns_for_the_places_of_their_namespace(store, monkeypatch):
+    monkeypatch.setattr(share, "ATTEMPTS", 4)
+    monkeypatch.setattr(share, "CROWD", 2)
+    await backlog(store, "well", 1, each=100)
+    sender, attempts = Sender(), Attempts()
+    dispatcher = Dispatcher(store, sender, JUDGE, attempts, time.time)
+    for number in range(LANES):
+        dispatcher.set_target(lane("well", number))
+    running = asyncio.create_task(dispatcher.run())
+    await attempts.until(lambda seen: len(seen) >= LANES * 10)
+    sent = Counter(attempt.claimed.message.subscription for attempt in attempts[: LANES * 10])
+    assert len(sent) == LANES, "each had its turn"
+    assert max(sent.values()) <= 30
+    await attempts.until(lambda seen: len(seen) == LANES * 100)
+    await dispatcher.stop(0)
+    await running
+
+
+def test_a_round_of_many_namespaces_promises_no_more_than_there_is_for_all():
+    shares = Shares()
+    lanes = [Lane(lane(f"n{number}", number), shares.of(f"n{number}")) for number in range(100) for _ in range(20)]
+    promised = sum(one.share.reserve(one) for one in lanes) * share.PIECE
+    assert promised <= share.ALL_BYTES + 100 * share.FLOOR_BYTES
+    shares.settle()
+    fed = shares.fed()
+    assert len(fed) == len(set(fed))
+
+
+def test_bodies_of_attempts_under_way_are_counted_until_they_end_though_the_lane_is_gone():
+    one = Share()
+    gone = Lane(lane("busy", 1), one)
+    before = one.room
+    gone.accept([Claimed(number, message(number, body=bytes(100)), 0, 1.0) for number in range(3)], 1.0)
+    taken = gone.take(1.0)
+    assert taken is not None
+    assert sorted(gone.close()) == [1, 2]
+    assert one.room == before - 100
+    gone.ended(taken)
+    assert one.room == before

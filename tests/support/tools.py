@@ -37,11 +37,11 @@ class Tool(NamedTuple):
 
 TOOLS: Mapping[str, Tool] = {  # in the order of building
     "the control plane": Tool(
-        frozenset({"control_plane", "plane", "kube", "audited", "fresh", "world", "build"}),
+        frozenset({"control_plane", "plane", "kube", "audited", "bare", "fresh", "world", "build"}),
         binaries.is_built,
         lambda: binaries.provide(io.StringIO()),
     ),
-    "helm": Tool(frozenset({"helm", "helm_program", "rules"}), helm.is_built, helm.provide),
+    "helm": Tool(frozenset({"deployed", "helm", "helm_program", "rules"}), helm.is_built, helm.provide),
     "the judge of Flux and Argo CD": Tool(frozenset({"oracle"}), gitops.is_built, gitops.provide),
 }
 ERRORS = (ControlPlaneError, helm.HelmError, gitops.GitOpsError)

@@ -30,7 +30,10 @@ from hookline.spec import (
 
 CheckUrl = Callable[[str], str]
 AdmitProfile = Callable[[str, TlsProfile], Awaitable[TlsProfile]]
-"""A namespace and what it asks of TLS: the same, kept once, when TLS can be spoken with it. Raises InvalidKey."""
+"""A namespace and what it asks of TLS: the same, kept once, when TLS can be spoken with it. Raises InvalidKey.
+
+Without a namespace: a part of that, which is only looked at.
+"""
 
 CONFIG_MAPS = "configmaps"
 HEADER_LIMIT = 4096
@@ -138,7 +141,7 @@ async def resolve_tls(subscription: Subscription, secrets: Secrets, url: str, ad
         secret = await secrets.read(subscription, spec.certificate)
         certificate, private_key = (text_of(secret, spec.certificate, key) for key in (_CERTIFICATE, _PRIVATE_KEY))
         try:
-            await admit(namespace, TlsProfile(certificate=certificate, private_key=private_key))
+            await admit("", TlsProfile(certificate=certificate, private_key=private_key))
         except InvalidKey as error:
             raise NotReadyError(reasons.SECRET_INVALID, f"Secret {spec.certificate!r}: {error}") from None
     try:
@@ -181,7 +184,7 @@ async def _authorities(
         kind, invalid, text = "Secret", reasons.SECRET_INVALID, await secrets.value(subscription, ref)
     problem = "" if text else "it is empty"  # which would mean: the system's authorities
     try:
-        await admit(namespace, TlsProfile(authorities=text))
+        await admit("", TlsProfile(authorities=text))
     except InvalidKey as error:
         problem = str(error)
     if problem:

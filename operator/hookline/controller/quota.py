@@ -88,15 +88,19 @@ class Quota:
     def too_young(self, uid: str) -> str:
         """The same, but empty also where it wants too many watches: its spec may be another one by now."""
         self._looked_at(uid)
-        if (found := self._keys.get(uid)) is None:
+        if not self.is_too_young(uid):
             return ""
-        place = self._namespaces[found[0]].place(found[1])
-        if not self._is_beyond(place):
-            return ""
+        namespace, key = self._keys[uid]
+        place = self._namespaces[namespace].place(key) + 1
         return (
-            f"it is number {place + 1} by age, and the oldest {self._subscriptions} of a namespace are served: "
+            f"it is number {place} by age, and the oldest {self._subscriptions} of a namespace are served: "
             "delete some, or ask the administrator to raise `max_subscriptions_per_namespace`"
         )
+
+    def is_too_young(self, uid: str) -> bool:
+        """Whether so many are older that it has no place. Nobody is told by this who lost one."""
+        found = self._keys.get(uid)
+        return found is not None and self._is_beyond(self._namespaces[found[0]].place(found[1]))
 
     def _is_beyond(self, place: int) -> bool:
         return 0 < self._subscriptions <= place

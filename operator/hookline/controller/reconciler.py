@@ -151,7 +151,7 @@ class Reconciler:
         """Look again at those whose resource was not served, whose look failed, or a key of which stops signing."""
         now = self.secrets.clock()
         for uid in [*self._unresolved, *(uid for uid, when in self._again.items() if when <= now)]:
-            if not self._quota.too_young(uid):  # there may be any number of them, and this changes nothing for them
+            if not self._quota.is_too_young(uid):  # there may be any number of them, and this changes nothing for them
                 self.enqueue(uid)
 
     async def resync(self) -> bool:

@@ -58,7 +58,7 @@ class Lane:
 
     __slots__ = (
         *("_batch", "_bucket", "_filled_at", "_fresh", "_held", "_held_back"),
-        *("_past", "_retries", "_retrying", "_size"),
+        *("_past", "_retries", "_retrying", "_size", "_under_way"),
         *("breaker", "closed", "due", "fresh", "gone", "in_flight", "permitted", "share", "target", "wake"),
         "workers",
     )
@@ -86,6 +86,7 @@ class Lane:
         self._fresh: deque[Claimed] = deque()
         self._held: dict[int, int] = {}  # row -> bytes, of what is claimed and not yet recorded or given back
         self._size = 0
+        self._under_way: set[int] = set()  # those of the held rows of which an attempt is being made
         self._past: set[int] = set()  # those of the held rows whose attempt is one at a former target
 
     # What may be sent.
@@ -184,14 +185,14 @@ class Lane:
     def idle_places(self) -> int:
         """How many workers to add."""
         ready = len(self._fresh) + max(0, min(len(self._retries), self.retry_places - self._retrying))
-        return max(0, min(self.places - self.workers, ready, self.share.places))
+        return max(0, min(self.places - self.workers, ready, self.share.places_for(self)))
 
     def take(self, now: float) -> Claimed | None:
         """The next message for a worker, which begins its attempt now; None tells the worker to end."""
         # A probe is made alone: results of attempts that began before it say nothing of now.
         if (
             self.in_flight >= self.places
-            or not self.share.places
+            or not self.share.places_for(self)
             or now < self.ready_at(now)
             or not self.breaker.allows(now)
         ):
@@ -199,7 +200,8 @@ class Lane:
         claimed = self._next()
         if claimed is not None:
             self.in_flight += 1
-            self.share.begin()
+            self.share.begin(self)
+            self._under_way.add(claimed.row)
             self._retrying += claimed.attempts > 0
             self.breaker.begin()
             for bucket in (self._bucket, self.share.bucket):
@@ -219,7 +221,10 @@ class Lane:
     def ended(self, claimed: Claimed) -> None:
         """An attempt is over, whatever came of it."""
         self.in_flight -= 1
-        self.share.begin(-1)
+        self.share.end()
+        self._under_way.discard(claimed.row)
+        if self.closed:  # nobody will tell it of the record
+            self.settled(claimed.row)
         self._retrying -= claimed.attempts > 0
 
     def unmade(self) -> None:
@@ -275,7 +280,7 @@ class Lane:
         """End the lane. Returns the rows to give back."""
         self.closed = True
         rows = self._drain()
-        for row in list(self._held):  # of what is under way nobody tells a lane that is gone
+        for row in self._held.keys() - self._under_way:
             self.settled(row)
         return rows
 

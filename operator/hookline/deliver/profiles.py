@@ -35,26 +35,27 @@ class Profiles:
         self._reading = asyncio.Lock()
 
     async def admit(self, namespace: str, profile: TlsProfile) -> TlsProfile:
-        """The one profile of this content in this namespace.
+        """The one profile of this content in this namespace; of a part of one, without a namespace, whether it will do.
 
         Raises InvalidKey when its certificates can't be used, when it is too large, or all of the namespace are.
         """
-        size = _size(profile)
         if len(profile.authorities) > BUNDLE_BYTES:
             raise InvalidKey(
                 f"it has more than {BUNDLE_BYTES // 1024} KiB: leave the authorities that vouch for the URL"
             )
         key = _key(profile)
-        kept = self._kept.get(namespace)
-        if kept is not None and (known := kept.get(key)) is not None:
+        if namespace in self._kept and (known := self._kept[namespace].get(key)) is not None:
             return known
-        if kept is not None and size + sum(map(_size, kept.values())) > NAMESPACE_BYTES:
-            most = f"{NAMESPACE_BYTES // (1024 * 1024)} MiB"
-            raise InvalidKey(f"the certificates of this namespace's subscriptions have more than {most} together")
         if problem := await self._verdict(key, profile):
             raise InvalidKey(problem)
+        if not namespace:
+            return profile
         self._tidy()
-        return self._kept.setdefault(namespace, WeakValueDictionary()).setdefault(key, profile)
+        kept = self._kept.setdefault(namespace, WeakValueDictionary())
+        if key not in kept and _size(profile) + sum(map(_size, kept.values())) > NAMESPACE_BYTES:
+            most = f"{NAMESPACE_BYTES // (1024 * 1024)} MiB"
+            raise InvalidKey(f"the certificates of this namespace's subscriptions have more than {most} together")
+        return kept.setdefault(key, profile)
 
     async def _verdict(self, key: _Key, profile: TlsProfile) -> str:
         """What is wrong with it; empty when nothing is."""

@@ -37,7 +37,17 @@ PIECE = MIB
 class Share:
     """Of one namespace. ``rate`` limits how many attempts begin per second (0: any number)."""
 
-    __slots__ = ("__weakref__", "_blocked", "_held", "_hungry", "_in_flight", "_shares", "bucket", "reserved")
+    __slots__ = (
+        "__weakref__",
+        "_blocked",
+        "_held",
+        "_hungry",
+        "_in_flight",
+        "_permits",
+        "_shares",
+        "bucket",
+        "reserved",
+    )
 
     def __init__(self, shares: Shares | None = None, rate: int = 0) -> None:
         self.bucket = Bucket(RateLimit(rate, rate)) if rate else None
@@ -45,8 +55,9 @@ class Share:
         self._shares = shares or Shares()
         self._held = 0
         self._in_flight = 0
-        self._hungry: set[Lane] = set()
+        self._hungry: dict[Lane, None] = {}
         self._blocked: dict[Lane, None] = {}
+        self._permits: set[Lane] = set()  # of those that waited for a place, whose turn it is
 
     @property
     def crowded(self) -> bool:
@@ -62,13 +73,27 @@ class Share:
     @property
     def room(self) -> int:
         """How many bytes may be claimed."""
-        everybodys = max(ALL_BYTES - self._shares.held, FLOOR_BYTES - self._held)
-        return min(NAMESPACE_BYTES - self._held, everybodys) - self.reserved
+        mine, all_of_them = self._held + self.reserved, self._shares.held + self._shares.reserved
+        return min(NAMESPACE_BYTES - mine, max(ALL_BYTES - all_of_them, FLOOR_BYTES - mine))
 
-    def begin(self, count: int = 1) -> None:
-        """An attempt begins; with -1 one is over."""
-        self._in_flight += count
-        self._shares.in_flight += count
+    def places_for(self, lane: Lane) -> int:
+        """How many attempts this lane may begin: while others wait for a place, one, and only when it is its turn."""
+        if self._blocked:
+            return min(self.places, int(lane in self._permits))
+        return self.places
+
+    def begin(self, lane: Lane) -> None:
+        """An attempt begins."""
+        self._permits.discard(lane)
+        self._count(1)
+
+    def end(self) -> None:
+        """One is over."""
+        self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self._in_flight += change
+        self._shares.in_flight += change
 
     def hold(self, size: int) -> None:
         """So many bytes were claimed; given back, where it is negative."""
@@ -78,10 +103,11 @@ class Share:
     def reserve(self, lane: Lane) -> bool:
         """Whether this lane may claim a piece in this round; else it waits for room (``Shares.fed``)."""
         if self.room < PIECE:
-            self._hungry.add(lane)
+            self._hungry[lane] = None
             self._shares.waited_for.add(self)
             return False
         self.reserved += PIECE
+        self._shares.reserved += PIECE
         self._shares.reserving.add(self)
         return True
 
@@ -90,19 +116,27 @@ class Share:
         self._blocked[lane] = None
         self._shares.waited_for.add(self)
 
+    def renounce(self, lane: Lane) -> None:
+        """It was this lane's turn, and it has no use for a place."""
+        self._permits.discard(lane)
+
     @property
     def feeds(self) -> bool:
         """Whether there is something for those that wait."""
-        return bool((self._hungry and self.room >= PIECE) or (self._blocked and self.places))
+        return bool((self._hungry and self.room >= PIECE) or (self._blocked and self.places > len(self._permits)))
 
-    def fed(self) -> set[Lane]:
-        """Those that waited and may try again: for places as many as there are, who waited longest first."""
-        lanes: set[Lane] = set()
-        if self.room >= PIECE:
-            lanes, self._hungry = self._hungry, lanes
-        for lane in list(self._blocked)[: self.places]:
+    def fed(self) -> list[Lane]:
+        """Those that waited and may try again, as many as there is room and places for, who waited longest first."""
+        lanes = list(self._hungry)[: max(0, self.room // PIECE)]
+        for lane in lanes:
+            del self._hungry[lane]
+        for lane in list(self._blocked):
+            if len(self._permits) >= self.places:
+                break
             del self._blocked[lane]
-            lanes.add(lane)
+            if lane.queued:
+                self._permits.add(lane)
+                lanes.append(lane)
         if not (self._hungry or self._blocked):
             self._shares.waited_for.discard(self)
         return lanes
@@ -113,6 +147,7 @@ class Shares:
 
     def __init__(self, rate: int = 0) -> None:
         self.held = 0
+        self.reserved = 0
         self.in_flight = 0
         self.reserving: set[Share] = set()
         self.waited_for: set[Share] = set()
@@ -131,12 +166,13 @@ class Shares:
         for share in self.reserving:
             share.reserved = 0
         self.reserving.clear()
+        self.reserved = 0
 
     @property
     def feeds(self) -> bool:
         """Whether there is something for some that wait."""
         return any(share.feeds for share in self.waited_for)
 
-    def fed(self) -> set[Lane]:
-        """The lanes that waited and may try again."""
-        return {lane for share in list(self.waited_for) for lane in share.fed()}
+    def fed(self) -> list[Lane]:
+        """The lanes that waited and may try again, in the order in which they may."""
+        return [lane for share in list(self.waited_for) for lane in share.fed()]

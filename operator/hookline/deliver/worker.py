@@ -122,8 +122,7 @@ class Dispatcher:
 
     def reset(self, subscription: str) -> None:
         """Give an endpoint another chance, now: forget a Retry-After, a 410 and what the circuit breaker knows."""
-        lane = self._lanes.get(subscription)
-        if lane is not None:
+        if (lane := self._lanes.get(subscription)) is not None:
             self._retarget(lane, replace(lane.target))
             self._rouse(lane)
 
@@ -145,8 +144,7 @@ class Dispatcher:
     def notify(self, subscriptions: Iterable[str]) -> None:
         """Say that new messages of these subscriptions (uids) were committed."""
         for subscription in subscriptions:
-            lane = self._lanes.get(subscription)
-            if lane is not None:
+            if (lane := self._lanes.get(subscription)) is not None:
                 lane.fresh = True
                 self._rouse(lane)
 
@@ -223,7 +221,7 @@ class Dispatcher:
             if due:
                 lane.fresh = True
                 self._stale.add(lane)
-        lanes, self._ready = self._ready | self._shares.fed(), set()
+        lanes, self._ready = dict.fromkeys([*self._shares.fed(), *self._ready]), set()
         wishes: dict[str, Wish] = {}
         for lane in lanes:
             self._hire(lane, now)
@@ -231,6 +229,7 @@ class Dispatcher:
                 lane.fresh = not wish.retries  # what was not asked for stays; a notice meanwhile sets it again
                 wishes[lane.target.subscription] = wish
         if not wishes:
+            self._feed_others()
             return
         try:
             claims = await self._store.claim(
@@ -298,8 +297,7 @@ class Dispatcher:
             self._rouse(lane)
 
     def _expect(self, subscription: str, due: float) -> None:
-        lane = self._lanes.get(subscription)
-        if lane is not None and self._alarms.due(lane, due):
+        if (lane := self._lanes.get(subscription)) is not None and self._alarms.due(lane, due):
             self._wake.set()
 
     def _idle_seconds(self) -> float:
@@ -311,16 +309,19 @@ class Dispatcher:
     def _hire(self, lane: Lane, now: float) -> None:
         """Add the workers that a lane can use now, or see to it that somebody looks when it can."""
         ready_at = lane.ready_at(now)
-        if lane.queued and not lane.share.places:
+        if lane.queued and not lane.share.places_for(lane):
             lane.share.block(lane)
         elif ready_at <= now:
-            for _ in range(lane.idle_places):
+            for _ in range(wanted := lane.idle_places):
                 lane.workers += 1
                 worker = asyncio.create_task(self._work(lane))
                 self._workers.add(worker)
                 worker.add_done_callback(self._workers.discard)
+            if wanted:
+                return
         elif (lane.queued or lane.fresh) and self._alarms.wake(lane, ready_at):
             self._wake.set()
+        lane.share.renounce(lane)
 
     async def _work(self, lane: Lane) -> None:
         try:
@@ -331,13 +332,17 @@ class Dispatcher:
                 await self._recorder.space()
         finally:
             lane.workers -= 1
-            if lane.queued or lane.fresh:  # more to do, only not now
+            lane.share.renounce(lane)
+            if lane.queued and not lane.share.places_for(lane):
+                lane.share.block(lane)
+                self._feed_others()
+            elif lane.queued or lane.fresh:  # more to do, only not now
                 self._rouse(lane)
 
     async def _attempt(self, lane: Lane, claimed: Claimed) -> Attempt:
         target = lane.target
-        end = self._attempts.unmade(claimed, target)
         try:
+            end = self._attempts.unmade(claimed, target)
             attempt, result = (end, None) if end is not None else await self._attempts.make(claimed, target)
         except asyncio.CancelledError:
             self._unwanted.append(claimed.row)
@@ -365,8 +370,7 @@ class Dispatcher:
             self._on_breaker(lane.target.subscription, lane.breaker.open)
 
     def _feed_others(self) -> None:
-        """Look at those that wait for room, when there is some."""
-        if self._shares.feeds:
+        if self._shares.feeds:  # there is room for some that wait
             self._wake.set()
 
     def _recorded(self, attempts: Sequence[Attempt]) -> None:

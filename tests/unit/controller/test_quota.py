@@ -44,6 +44,16 @@ def test_of_the_same_second_the_uid_decides_and_whoever_loses_is_named():
     assert lost == ["b"]
 
 
+def test_a_question_that_tells_nobody_leaves_it_to_the_next_to_name_who_lost_a_place():
+    lost: list[str] = []
+    quota = Quota(subscriptions=1, on_lost=lost.extend)
+    quota.put(obj("b", "01"))
+    assert not quota.refusal("b")
+    quota.put(obj("a", "01"))
+    assert (quota.is_too_young("b"), lost) == (True, [])
+    assert (quota.refusal("a"), lost) == ("", ["b"])
+
+
 def test_namespaces_have_places_of_their_own():
     quota = Quota(subscriptions=1)
     quota.put(obj("a", "01"))
