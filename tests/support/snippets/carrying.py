@@ -59,7 +59,10 @@ class Pages:
     def _one(self, block: Block, page: Scene) -> SnippetError | None:
         scene = scenes.of(block)
         room = self._world.ground.room(block.page, {})
-        scene.before(self._world, room)
+        try:
+            scene.before(self._world, room)
+        except AssertionError as error:
+            return SnippetError(f"{block.place}: what the page takes for granted did not come about: {error}")
         typed = replace(block, text=scenes.replaced(block.text, block.page, self._world))
         try:
             said = shell.run(typed, self._world.ground, {}, room=block.page, code=scene.code, env=page.env)

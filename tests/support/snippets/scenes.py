@@ -61,7 +61,7 @@ def answering(status: int) -> Act:
 def failing(world: World, home: Path) -> None:
     """The endpoint fails again, and a message is dead."""
     answering(503)(world, home)
-    world.config_map("prices", "2")
+    world.config_map("prices", str(time.time_ns()))
     world.dead_letters(1)
 
 
