@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,10 +14,9 @@ from hookline.deliver import share
 from hookline.deliver.lane import Lane
 from hookline.deliver.share import Share, Shares
 from hookline.deliver.verdict import Response
-from hookline.deliver.worker import Dispatcher
 from hookline.model import Claimed, Message, Target, WatchCommit
 from hookline.outbox.sqlite import SqliteStore
-from support.dispatching import JUDGE, Attempts
+from support.dispatching import Bench, running
 from support.sending import message, target
 
 KIB = 1024
@@ -78,6 +76,12 @@ def lane(namespace: str, number: int) -> Target:
     return target("https://a.example/", namespace=namespace, subscription=uid, max_in_flight=8)
 
 
+def begin(bench: Bench, namespace: str) -> None:
+    """Give all lanes of a namespace their targets."""
+    for number in range(LANES):
+        bench.dispatcher.set_target(lane(namespace, number))
+
+
 async def backlog(store: SqliteStore, namespace: str, size: int, each: int = 5) -> None:
     await store.commit(
         WatchCommit(
@@ -94,32 +98,23 @@ async def backlog(store: SqliteStore, namespace: str, size: int, each: int = 5) 
 async def test_a_namespace_whose_endpoints_never_answer_holds_its_share_and_no_more_and_nothing_is_lost(store, small):
     await backlog(store, "hung", 10 * KIB)
     await backlog(store, "well", 10 * KIB)
-    sender, attempts = Sender(), Attempts()
-    dispatcher = Dispatcher(store, sender, JUDGE, attempts, time.time)
-    running = asyncio.create_task(dispatcher.run())
-    for number in range(LANES):
-        dispatcher.set_target(lane("hung", number))
-    await sender.until(lambda: sender.bytes["hung"] >= 180 * KIB)
-    for number in range(LANES):
-        dispatcher.set_target(lane("well", number))
-    await attempts.until(lambda seen: len(seen) == LANES * 5)
-    assert sender.most["hung"] <= 200 * KIB, "of the 2,000 KiB that wait"
-    sender.open.set()
-    await attempts.until(lambda seen: len(seen) == 2 * LANES * 5)
-    await dispatcher.stop(0)
-    await running
+    sender = Sender()
+    async with running(store, sender) as bench:
+        begin(bench, "hung")
+        await sender.until(lambda: sender.bytes["hung"] >= 180 * KIB)
+        begin(bench, "well")
+        await bench.attempts.until(lambda seen: len(seen) == LANES * 5)
+        assert sender.most["hung"] <= 200 * KIB, "of the 2,000 KiB that wait"
+        sender.open.set()
+        await bench.attempts.until(lambda seen: len(seen) == 2 * LANES * 5)
 
 
 async def test_the_control_with_room_for_all_it_holds_all(store):
     await backlog(store, "hung", 10 * KIB)
-    sender, attempts = Sender(), Attempts()
-    dispatcher = Dispatcher(store, sender, JUDGE, attempts, time.time)
-    running = asyncio.create_task(dispatcher.run())
-    for number in range(LANES):
-        dispatcher.set_target(lane("hung", number))
-    await sender.until(lambda: sender.bytes["hung"] == LANES * 50 * KIB)
-    await dispatcher.stop(0)
-    await running
+    sender = Sender()
+    async with running(store, sender) as bench:
+        begin(bench, "hung")
+        await sender.until(lambda: sender.bytes["hung"] == LANES * 50 * KIB)
 
 
 @pytest.mark.parametrize(("crowd", "most", "busy"), [(10, 25, 25), (10, 1000, LANES), (1000, 1000, LANES * 5)])
@@ -129,19 +124,14 @@ async def test_in_a_crowd_each_lane_makes_one_attempt_at_a_time_and_beyond_it_th
     monkeypatch.setattr(share, "CROWD", crowd)
     monkeypatch.setattr(share, "ATTEMPTS", most)
     await backlog(store, "hung", 1)
-    sender, attempts = Sender(), Attempts()
-    dispatcher = Dispatcher(store, sender, JUDGE, attempts, time.time)
-    for number in range(LANES):
-        dispatcher.set_target(lane("hung", number))
-    running = asyncio.create_task(dispatcher.run())
-    await sender.until(lambda: sender.busy["hung"] >= min(busy, LANES))
-    for _ in range(3):  # nothing more comes
-        await store.counts()
-    assert busy <= sender.busy["hung"] <= busy + crowd
-    sender.open.set()
-    await attempts.until(lambda seen: len(seen) == LANES * 5)
-    await dispatcher.stop(0)
-    await running
+    sender = Sender()
+    async with running(store, sender) as bench:
+        begin(bench, "hung")
+        await sender.until(lambda: sender.busy["hung"] >= min(busy, LANES))
+        await bench.dispatcher_idle()
+        assert busy <= sender.busy["hung"] <= busy + crowd
+        sender.open.set()
+        await bench.attempts.until(lambda seen: len(seen) == LANES * 5)
 
 
 def test_all_namespaces_together_hold_a_bounded_number_of_bytes_and_each_may_have_a_floor():
@@ -216,18 +206,13 @@ async def test_lanes_that_never_run_dry_take_turns_for_the_places_of_their_names
     monkeypatch.setattr(share, "ATTEMPTS", 4)
     monkeypatch.setattr(share, "CROWD", 2)
     await backlog(store, "well", 1, each=100)
-    sender, attempts = Sender(), Attempts()
-    dispatcher = Dispatcher(store, sender, JUDGE, attempts, time.time)
-    for number in range(LANES):
-        dispatcher.set_target(lane("well", number))
-    running = asyncio.create_task(dispatcher.run())
-    await attempts.until(lambda seen: len(seen) >= LANES * 10)
-    sent = Counter(attempt.claimed.message.subscription for attempt in attempts[: LANES * 10])
-    assert len(sent) == LANES, "each had its turn"
-    assert max(sent.values()) <= 30
-    await attempts.until(lambda seen: len(seen) == LANES * 100)
-    await dispatcher.stop(0)
-    await running
+    async with running(store, Sender()) as bench:
+        begin(bench, "well")
+        await bench.attempts.until(lambda seen: len(seen) >= LANES * 10)
+        sent = Counter(attempt.claimed.message.subscription for attempt in bench.attempts[: LANES * 10])
+        assert len(sent) == LANES, "each had its turn"
+        assert max(sent.values()) <= 30
+        await bench.attempts.until(lambda seen: len(seen) == LANES * 100)
 
 
 def test_a_round_of_many_namespaces_promises_no_more_than_there_is_for_all():

@@ -10,8 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
-from hookline.deliver.attempt import Judge
-from hookline.deliver.client import Client
+from hookline.deliver.attempt import Judge, Sender
 from hookline.deliver.verdict import judge
 from hookline.deliver.worker import Dispatcher
 from hookline.model import Attempt, Counts, Message, WatchCommit
@@ -47,7 +46,7 @@ class Bench:
     """A running dispatcher and what belongs to it; ``breakers`` has what it told of them."""
 
     store: SqliteStore
-    client: Client
+    client: Sender
     attempts: Attempts
     dispatcher: Dispatcher
     run: asyncio.Task[None]
@@ -74,7 +73,7 @@ class Bench:
 
 @contextlib.asynccontextmanager
 async def running(
-    store: SqliteStore, client: Client, clock: Callable[[], float] = time.time, judged: Judge = JUDGE
+    store: SqliteStore, client: Sender, clock: Callable[[], float] = time.time, judged: Judge = JUDGE
 ) -> AsyncIterator[Bench]:
     attempts = Attempts()
     breakers: list[bool] = []
